@@ -1,0 +1,155 @@
+"""What every command line of `workflow/scripts/` shares: arguments, logging, errors, atomic output."""
+
+import argparse
+import errno
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sparsemill import manifest
+from sparsemill.errors import UserError
+from sparsemill.files import atomic_folder
+
+logger = logging.getLogger("sparsemill")
+
+
+@dataclass
+class Job:
+    """One run of a stage.
+
+    Attributes:
+        stage: the rule's name.
+        key: readable id of the artefact, its path below the results folder.
+        spec: the stage's slice of the resolved config.
+        inputs: input name -> folders or files, in the order given.
+        out: the folder that will hold the outputs; inside `run` it is a temporary folder beside the final one.
+        state: a folder that survives a failed run, for checkpoints.
+        threads: CPU threads to use.
+        facts: what the stage wants to keep in the manifest (counts, sizes).
+    """
+
+    stage: str
+    key: str
+    spec: dict[str, Any]
+    inputs: dict[str, list[Path]]
+    out: Path
+    state: Path
+    threads: int
+    facts: dict[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
+
+    def input(self, name: str) -> Path:
+        """The one input of that name."""
+        (path,) = self.inputs[name]
+        return path
+
+
+def _parse(stage: str, doc: str | None, argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=stage, description=doc)
+    parser.add_argument("--spec", required=True, help="the stage's settings: JSON, or @FILE")
+    parser.add_argument(
+        "--in", dest="inputs", action="append", nargs="+", default=[], metavar=("NAME", "PATH"), help="an input"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the outputs, replaced whole")
+    parser.add_argument("--key", help="readable id of the artefact (default: the --out path)")
+    parser.add_argument("--state", type=Path, help="folder for checkpoints (default: OUT.state)")
+    parser.add_argument("--log", type=Path, help="log file (default: standard error only)")
+    parser.add_argument("--threads", type=int, default=1)
+    return parser.parse_args(argv)
+
+
+def _start_logging(path: Path | None) -> None:
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
+    handlers[0].setLevel(logging.WARNING)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=handlers)
+
+
+def _input_contents(inputs: dict[str, list[Path]]) -> dict[str, str]:
+    contents = {}
+    for name, paths in inputs.items():
+        for number, path in enumerate(paths):
+            if (path / manifest.NAME).exists():
+                contents[name if len(paths) == 1 else f"{name}[{number}]"] = manifest.read(path)["content"]
+    return contents
+
+
+def _execute(job: Job, run: Callable[[Job], None]) -> None:
+    started = time.time()
+    final = job.out
+    with atomic_folder(final) as folder:
+        job.out = folder
+        run(job)
+        described = manifest.build(
+            folder,
+            stage=job.stage,
+            key=job.key,
+            spec=job.spec,
+            inputs=_input_contents(job.inputs),
+            facts=job.facts,
+            started=started,
+            device=job.device,
+        )
+        manifest.write(folder, described)
+    job.out = final
+
+
+def _fail(stage: str, message: str, status: int) -> int:
+    logger.debug(traceback.format_exc())
+    print(f"{stage}: error: {message}", file=sys.stderr, flush=True)
+    logging.getLogger("sparsemill.file").info("failed: %s", message)
+    return status
+
+
+def main(stage: str, run: Callable[[Job], None], *, doc: str | None = None, argv: list[str] | None = None) -> int:
+    """Run a stage's command line and return its exit status.
+
+    0: done; 2: a user's mistake, told in one line; 130: interrupted. An unforeseen exception keeps its traceback.
+    """
+    arguments = _parse(stage, doc, argv)
+    _start_logging(arguments.log)
+    limit_threads(arguments.threads)
+    try:
+        text = arguments.spec
+        spec = json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
+        job = Job(
+            stage=stage,
+            key=arguments.key or arguments.out.as_posix(),
+            spec=spec,
+            inputs={name: [Path(path) for path in paths] for name, *paths in arguments.inputs},
+            out=arguments.out,
+            state=arguments.state or arguments.out.with_name(arguments.out.name + ".state"),
+            threads=arguments.threads,
+        )
+        _execute(job, run)
+    except UserError as error:
+        return _fail(stage, str(error), 2)
+    except KeyboardInterrupt:
+        return _fail(stage, "interrupted; run the same command again to go on", 130)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            return _fail(stage, f"no space left on the disk for {arguments.out}; free some and run again", 2)
+        raise
+    return 0
+
+
+def limit_threads(count: int) -> None:
+    """Make numerical libraries that are imported later use `count` threads."""
+    for name in (
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+        "RAYON_NUM_THREADS",
+    ):
+        os.environ[name] = str(count)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

