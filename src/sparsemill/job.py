@@ -5,6 +5,7 @@ import errno
 import json
 import logging
 import os
+import shutil
 import sys
 import time
 import traceback
@@ -85,8 +86,7 @@ def _input_contents(inputs: dict[str, list[Path]]) -> dict[str, str]:
 
 def _execute(job: Job, run: Callable[[Job], None]) -> None:
     started = time.time()
-    final = job.out
-    with atomic_folder(final) as folder:
+    with atomic_folder(job.out) as folder:
         job.out = folder
         run(job)
         described = manifest.build(
@@ -100,7 +100,7 @@ def _execute(job: Job, run: Callable[[Job], None]) -> None:
             device=job.device,
         )
         manifest.write(folder, described)
-    job.out = final
+    shutil.rmtree(job.state, ignore_errors=True)
 
 
 def _fail(stage: str, message: str, status: int) -> int:

@@ -103,7 +103,7 @@ class BeirFolder(CollectionBase):
     """A BEIR-style folder: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv."""
 
     kind: Literal["beir_folder"]
-    path: str = Field(description="the folder; relative paths start at the working folder")
+    path: str = Field(description="the folder; relative paths start at `data`")
 
 
 class IrDatasets(CollectionBase):
@@ -119,7 +119,7 @@ Collection = Annotated[PyDocs | BeirFolder | IrDatasets, Field(discriminator="ki
 class Idf(Model):
     """Inverse document frequencies of word pieces: ln(1 + (N - df + 0.5) / (df + 0.5)), absent tokens 1."""
 
-    collection: Name = Field(description="collection whose documents are counted")
+    collections: list[Name] = Field(min_length=1, description="collections whose documents are counted together")
     backbone: Name = Field(description="backbone whose tokenizer splits them")
 
 
@@ -191,11 +191,11 @@ class Regulariser(Model):
     schedule: Literal["quadratic", "linear"] = "quadratic"
     reduction: Literal["concatenation", "mean_of_slots", "sum_of_slots"] = Field(
         default="concatenation",
-        description="FLOPS over all documents of the batch; or per document slot, averaged (naver) or added (OpenSearch)",
+        description="FLOPS over all documents of the batch, or per document slot: averaged (naver), added (OpenSearch)",
     )
     weighting: Literal["none", "inverse_idf"] = Field(
         default="none",
-        description="inverse_idf: activations divided by idf inside the penalty (version 1 of 2411.04403)",
+        description="inverse_idf: activations are divided by idf inside the penalty (2411.04403v1)",
     )
 
 
@@ -283,13 +283,22 @@ class Figure(Model):
     """A figure as data."""
 
     kind: Literal["tradeoff", "activation"] = Field(
-        description="tradeoff: effectiveness against a cost; activation: activation against FLOPS-penalty percentile by token"
+        description="tradeoff: effectiveness against a cost; activation: activation against penalty percentile by token"
     )
     caption: str
     collection: Name
     systems: list[Name] = Field(min_length=1)
     x: str = Field(default="FLOPS", description="cost measure of a tradeoff figure")
     y: str = Field(default="nDCG@10", description="effectiveness measure of a tradeoff figure")
+
+
+class Explanation(Model):
+    """A page that shows how trained systems read a few test queries: tokens, top documents, expansion terms."""
+
+    collection: Name
+    systems: list[Name] = Field(min_length=1, description="experiments, side by side")
+    baseline: Name | None = Field(default=None, description="system whose ranks are shown beside")
+    queries: Positive = Field(default=4, description="test queries shown, chosen by hash of the id")
 
 
 class Expected(Model):
@@ -308,7 +317,7 @@ class Sweep(Model):
 
     base: Name
     grid: dict[str, list[Any]] = Field(description="experiment key, dotted below `regulariser` -> values")
-    collections: list[Name] = Field(default=[], description="where it is evaluated (empty: as its study)")
+    collection: Name = Field(description="where it is evaluated")
 
 
 # --- the whole ---------------------------------------------------------------------------------------------------
@@ -326,6 +335,7 @@ class Study(Model):
     """The resolved config of one invocation."""
 
     results: str = Field(default="results", description="folder for everything generated")
+    data: str = Field(default=".", description="folder at which relative paths of BEIR-style folders start")
     presets: list[Name] = Field(default=["demo"], description="files of `config/papers/` to load")
     sweep: list[Name] = Field(default=[], description="sweeps to run, by name (`config/sweeps/` or `sweeps`)")
     device: Device = Field(default="auto", description="auto: CUDA where there is a GPU, else the CPU")
@@ -338,7 +348,6 @@ class Study(Model):
     )
     depth: Positive = Field(default=1000, description="documents kept per query in a run")
     measures: list[str] = Field(default=["nDCG@10", "MRR@10", "R@100", "R@1000", "AP"], min_length=1)
-    explained_queries: int = Field(default=4, ge=0, description="test queries shown with expansions in the report")
     collections: dict[Name, Collection] = {}
     backbones: dict[Name, Backbone] = {}
     idfs: dict[Name, Idf] = {}
@@ -350,6 +359,7 @@ class Study(Model):
     sweeps: dict[Name, Sweep] = {}
     tables: dict[Name, Table] = {}
     figures: dict[Name, Figure] = {}
+    explanations: dict[Name, Explanation] = {}
     expected: list[Expected] = []
     tracking: Tracking = Tracking()
 

@@ -1,0 +1,84 @@
+"""Inverse document frequencies of word pieces."""
+
+import json
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from tokenizers import Tokenizer
+
+from sparsemill.errors import UserError
+from sparsemill.files import write_text
+
+_BATCH = 256
+
+
+class DocumentFrequencies(NamedTuple):
+    """How many documents hold each token.
+
+    Attributes:
+        counts: document frequency by token id, int64, [vocabulary].
+        documents: number of documents with at least one token.
+    """
+
+    counts: NDArray[np.int64]
+    documents: int
+
+
+def idf(document_frequency: ArrayLike, documents: int) -> NDArray[np.float64]:
+    """ln(1 + (N - df + 0.5) / (df + 0.5)), and exactly 1 for a token that no document holds.
+
+    The value for absent tokens is that of the published table of the inference-free OpenSearch models.
+
+    Args:
+        document_frequency: df, any shape, each between 0 and `documents`.
+        documents: N.
+
+    Returns:
+        Array of the same shape, each value greater than 0.
+    """
+    df = np.asarray(document_frequency, dtype=np.float64)
+    return np.where(df == 0, 1.0, np.log1p((documents - df + 0.5) / (df + 0.5)))
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The fast tokenizer of a model's folder, without truncation and padding.
+
+    Raises:
+        UserError: the folder has no `tokenizer.json`.
+    """
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; the backbone needs a fast tokenizer")
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def count_document_frequencies(texts: Iterable[str], tokenizer: Tokenizer) -> DocumentFrequencies:
+    """Count in how many texts each token occurs; special tokens are not added. Texts are read in batches."""
+    counts = np.zeros(max(tokenizer.get_vocab().values()) + 1, dtype=np.int64)
+    documents = 0
+    texts = iter(texts)
+    while batch := list(islice(texts, _BATCH)):
+        for encoding in tokenizer.encode_batch(batch, add_special_tokens=False):
+            distinct = np.unique(np.asarray(encoding.ids, dtype=np.int64))
+            counts[distinct] += 1
+            documents += distinct.size > 0
+    return DocumentFrequencies(counts, documents)
+
+
+def token_idfs(frequencies: DocumentFrequencies, tokenizer: Tokenizer) -> dict[str, float]:
+    """The IDF of every token of the vocabulary, in the order of the token ids."""
+    by_id = sorted((number, token) for token, number in tokenizer.get_vocab().items())
+    values = idf(frequencies.counts[[number for number, _ in by_id]], frequencies.documents)
+    return dict(zip((token for _, token in by_id), values.tolist(), strict=True))
+
+
+def write_idfs(path: Path, idfs: dict[str, float]) -> None:
+    """Write `{token: idf}` as JSON, in the order given, atomically."""
+    write_text(path, json.dumps(idfs, indent=0, ensure_ascii=False, allow_nan=False) + "\n")

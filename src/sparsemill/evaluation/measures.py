@@ -1,0 +1,119 @@
+"""Effectiveness of a run against judgements, computed by ir_measures (trec_eval's numbers)."""
+
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sparsemill.data.collection import Qrel
+from sparsemill.errors import UserError
+from sparsemill.retrieval.runs import Run
+
+logger = logging.getLogger(__name__)
+
+# The field's name -> ir_measures' name, whether a cutoff must be given, whether a relevance threshold applies.
+_FAMILIES = {
+    "nDCG": ("nDCG", False, False),
+    "MRR": ("RR", False, True),
+    "R": ("R", True, True),
+    "P": ("P", True, True),
+    "AP": ("AP", False, True),
+    "Success": ("Success", True, True),
+}
+KNOWN = "nDCG, nDCG@k, MRR, MRR@k, R@k, P@k, AP, AP@k, Success@k"
+_NAME = re.compile(r"(?P<family>[A-Za-z]+)(?:@(?P<cutoff>[1-9][0-9]*))?")
+
+
+class Evaluation(NamedTuple):
+    """What a run is worth.
+
+    Attributes:
+        means: measure -> mean over all judged queries, each in [0, 1].
+        per_query: query id -> measure -> value, sorted by query id.
+        missing: judged queries that the run has no document for; they count 0.
+        unjudged: queries of the run without a judgement; they count nothing.
+    """
+
+    means: dict[str, float]
+    per_query: dict[str, dict[str, float]]
+    missing: list[str]
+    unjudged: list[str]
+
+
+def is_ranking_measure(name: str) -> bool:
+    """Whether `name` is computed from a ranking (larger is better), and not a cost such as `FLOPS`."""
+    match = _NAME.fullmatch(name)
+    return match is not None and match["family"] in _FAMILIES and not _lacks_cutoff(match)
+
+
+def _lacks_cutoff(match: re.Match[str]) -> bool:
+    return _FAMILIES[match["family"]][1] and match["cutoff"] is None
+
+
+def parse_measure(name: str, *, relevance: int = 1) -> Any:
+    """The ir_measures object for a measure's usual name.
+
+    nDCG takes the judgements as gains, undiscounted by any threshold. `MRR@k` sorts ties as the MS MARCO script of
+    ir_measures does (by document id), all others as trec_eval does (by document id, descending).
+
+    Args:
+        name: for example `nDCG@10`, `MRR@10`, `R@1000`, `AP`.
+        relevance: least judgement that counts as relevant; no effect on nDCG.
+
+    Raises:
+        UserError: unknown name, or a cutoff is missing.
+    """
+    import ir_measures
+
+    match = _NAME.fullmatch(name)
+    if match is None or match["family"] not in _FAMILIES:
+        raise UserError(f"measures: unknown measure {name!r}; known are {KNOWN}")
+    if _lacks_cutoff(match):
+        raise UserError(f"measures: {name!r} needs a cutoff, for example {name}@100")
+    family, _, thresholded = _FAMILIES[match["family"]]
+    measure = getattr(ir_measures, family)
+    if thresholded:
+        measure = measure(rel=relevance)
+    return measure if match["cutoff"] is None else measure @ int(match["cutoff"])
+
+
+def evaluate(run: Run, qrels: Iterable[Qrel], measures: Sequence[str], *, relevance: int = 1) -> Evaluation:
+    """Evaluate a run on every judged query, as trec_eval does with `-c`.
+
+    Args:
+        run: query id -> hits.
+        qrels: judgements of one split; their queries are the ones that count, also those with nothing relevant.
+        measures: distinct usual names, see `parse_measure`.
+        relevance: least judgement that counts as relevant for all measures but nDCG.
+
+    Raises:
+        UserError: no judgements, an unknown measure, or a run that shares no query with the judgements.
+    """
+    import ir_measures
+
+    parsed = {parse_measure(name, relevance=relevance): name for name in measures}
+    judged: dict[str, dict[str, int]] = {}
+    for qrel in qrels:
+        judged.setdefault(qrel.query_id, {})[qrel.doc_id] = qrel.relevance
+    _check_overlap(run, judged)
+    scores = {query: {hit.doc_id: hit.score for hit in run[query]} for query in judged if run.get(query)}
+    per_query: dict[str, dict[str, float]] = {query: {} for query in sorted(judged)}
+    for value in ir_measures.iter_calc(list(parsed), judged, scores):
+        per_query[value.query_id][parsed[value.measure]] = float(value.value)
+    per_query = {query: {name: values[name] for name in measures} for query, values in per_query.items()}
+    return Evaluation(
+        means={name: sum(values[name] for values in per_query.values()) / len(per_query) for name in measures},
+        per_query=per_query,
+        missing=sorted(judged.keys() - scores.keys()),
+        unjudged=sorted(run.keys() - judged.keys()),
+    )
+
+
+def _check_overlap(run: Run, judged: Mapping[str, Any]) -> None:
+    if not judged:
+        raise UserError("evaluation: there are no judgements in this split")
+    if not any(run.get(query) for query in judged):
+        raise UserError(
+            f"evaluation: the run has results for none of the {len(judged)} judged queries; "
+            f"it holds {', '.join(sorted(run)[:3]) or 'nothing'}, judged are {', '.join(sorted(judged)[:3])}"
+        )

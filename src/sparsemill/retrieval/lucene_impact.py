@@ -1,0 +1,143 @@
+"""Learned sparse vectors in Lucene: a token's quantised weight is stored as its term frequency.
+
+Score = sum over tokens of round(query weight * Q) * round(document weight * Q), a whole number, exact below 2^24.
+Anserini's `JsonVectorCollection` repeats each token as often as its weight; here the frequency is given outright,
+which makes the same index about ten times faster.
+"""
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sparsemill.errors import UserError
+from sparsemill.files import read_json, write_json
+from sparsemill.progress import Progress
+from sparsemill.retrieval.engine import Statistics, check_statistics
+from sparsemill.retrieval.jvm import declare, disk_errors, java
+from sparsemill.retrieval.lucene import FIELD, Searcher, Writer
+from sparsemill.retrieval.runs import Hit
+from sparsemill.retrieval.vectors import quantise, read_shards, round_weights
+
+SETTINGS = "impact.json"
+_DELIMITER = "|"
+_UNSAFE = re.compile(r"[\s%|]")
+
+
+def term(token: str) -> str:
+    """The term of a token in the index: whitespace, `%` and `|` are percent-encoded, all else stays."""
+    return _UNSAFE.sub(lambda match: quote(match[0], safe=""), token)
+
+
+def _analyzer() -> Any:
+    """Splits `token|3 other|1` at the spaces; the number becomes the term frequency."""
+    settings = java("java.util.HashMap")()
+    settings.put("delimiter", _DELIMITER)
+    width = java("java.util.HashMap")()
+    width.put("maxTokenLen", "32766")
+    builder = java("org.apache.lucene.analysis.custom.CustomAnalyzer").builder()
+    return builder.withTokenizer("whitespace", width).addTokenFilter("delimitedTermFrequency", settings).build()
+
+
+def build_impact(folder: Path, shards: Sequence[Path], *, vocabulary: Sequence[str], quantisation: int) -> Statistics:
+    """Index shards of vectors and compare the counts of the index with the vectors.
+
+    Args:
+        folder: an empty folder for the index.
+        shards: folders of vectors, in the order of the corpus.
+        vocabulary: token of each column.
+        quantisation: Q; a weight below 0.5 / Q is dropped.
+
+    Raises:
+        UserError: a shard is broken or has another vocabulary, or a document id is there twice.
+        RuntimeError: the index holds other numbers of documents or postings than the vectors.
+    """
+    terms = [term(token) for token in vocabulary]
+    documents = postings = 0
+    with disk_errors(folder):
+        writer = Writer(folder, analyzer=_analyzer(), norms=False)
+        for number, shard in enumerate(read_shards(shards, vocabulary=len(terms)), start=1):
+            impacts = quantise(shard.matrix, quantisation)
+            _add(writer, shard.ids, impacts, terms, label=f"impact index {number}/{len(shards)}")
+            documents, postings = documents + len(shard.ids), postings + impacts.nnz
+        writer.close()
+    write_json(folder / SETTINGS, {"quantisation": quantisation, "vocabulary": list(vocabulary)})
+    found = LuceneImpact(folder).statistics()
+    check_statistics(found, Statistics(documents, postings))
+    return found
+
+
+def _add(writer: Writer, ids: list[str], impacts: Any, terms: list[str], *, label: str) -> None:
+    progress = Progress(label, len(ids), unit="doc")
+    bounds = impacts.indptr.tolist()
+    for row, doc_id in enumerate(ids):
+        span = slice(bounds[row], bounds[row + 1])
+        pairs = zip(impacts.indices[span].tolist(), impacts.data[span].tolist(), strict=True)
+        writer.add(doc_id, " ".join([f"{terms[column]}{_DELIMITER}{impact}" for column, impact in pairs]))
+        progress.advance()
+
+
+class LuceneImpact:
+    """An impact index open for search; queries are CSR [queries, vocabulary] of float weights.
+
+    Args:
+        folder: what `build_impact` filled.
+
+    Raises:
+        UserError: there is no index in `folder`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        settings = read_json(folder / SETTINGS)
+        self._quantisation: int = settings["quantisation"]
+        self._vocabulary: list[str] = settings["vocabulary"]
+        self._searcher = Searcher(folder, similarity=java("io.anserini.search.similarity.ImpactSimilarity")())
+        self._builder = declare(
+            "org/apache/lucene/search/BooleanQuery$Builder",
+            methods={
+                "add": "(Lorg/apache/lucene/search/BooleanClause;)Lorg/apache/lucene/search/BooleanQuery$Builder;",
+                "build": "()Lorg/apache/lucene/search/BooleanQuery;",
+            },
+        )
+        # A token weighs the same in every query of an inference-free model, so few clauses are ever made.
+        self._clauses: dict[tuple[int, int], Any] = {}
+
+    def search(self, queries: Any, k: int) -> list[list[Hit]]:
+        """The k best documents of each row; see `Engine.search`. Query weights are quantised as documents are.
+
+        Raises:
+            UserError: the matrix has another vocabulary size than the index.
+        """
+        if queries.shape[1] != len(self._vocabulary):
+            raise UserError(
+                f"queries have {queries.shape[1]} columns, but the index has {len(self._vocabulary)} tokens; "
+                "search with the model that the index was made with"
+            )
+        bounds, columns = queries.indptr.tolist(), queries.indices.tolist()
+        impacts = round_weights(queries.data, self._quantisation).tolist()
+        rows = [slice(start, end) for start, end in pairwise(bounds)]
+        return [self._searcher.search(self._query(columns[row], impacts[row]), k) for row in rows]
+
+    def _query(self, columns: list[int], impacts: list[int]) -> Any:
+        builder = self._builder()
+        for pair in zip(columns, impacts, strict=True):
+            if pair[1] == 0:
+                continue
+            if pair not in self._clauses:
+                self._clauses[pair] = self._clause(*pair)
+            builder.add(self._clauses[pair])
+        return builder.build()
+
+    def _clause(self, column: int, impact: int) -> Any:
+        occur = java("org.apache.lucene.search.BooleanClause$Occur").SHOULD
+        match = java("org.apache.lucene.search.TermQuery")(
+            java("org.apache.lucene.index.Term")(FIELD, term(self._vocabulary[column]))
+        )
+        weighted = java("org.apache.lucene.search.BoostQuery")(match, float(impact))
+        return java("org.apache.lucene.search.BooleanClause")(weighted, occur)
+
+    def statistics(self) -> Statistics:
+        """Counts of the whole index."""
+        return self._searcher.statistics()

@@ -1,0 +1,88 @@
+"""From query texts to a run, whatever the engine."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sparsemill.data.collection import Query
+from sparsemill.errors import UserError
+from sparsemill.progress import Progress
+from sparsemill.retrieval.engine import Engine
+from sparsemill.retrieval.runs import Hit, Run
+
+Search = Callable[[list[str], int], list[list[Hit]]]
+"""Texts and k -> the k best documents of each text."""
+
+_BATCH = 64
+
+
+def open_search(
+    engine: str,
+    index: Path,
+    *,
+    k1: float = 0.9,
+    b: float = 0.4,
+    model: Path | None = None,
+    idf: Path | None = None,
+    query_length: int | None = None,
+) -> Search:
+    """Open an index for query texts.
+
+    Args:
+        engine: `bm25`, `lucene` or `exact`.
+        index: folder that `build_index` made for that engine.
+        k1: of BM25.
+        b: of BM25.
+        model: folder with the tokenizer and the query weights; not for BM25.
+        idf: table that replaces the model's query weights.
+        query_length: tokens kept of a query; not for BM25.
+
+    Raises:
+        UserError: the engine is unknown, or a file is missing.
+    """
+    if engine == "bm25":
+        from sparsemill.retrieval.lucene_bm25 import LuceneBm25
+
+        return LuceneBm25(index, k1=k1, b=b).search
+    if model is None or query_length is None:
+        raise UserError(f"engine {engine}: a model's folder and `query_length` are needed to encode queries")
+    from sparsemill.retrieval.query_encoder import QueryEncoder
+
+    encoder, opened = QueryEncoder(model, query_length=query_length, idf=idf), _open_sparse(engine, index)
+    return lambda texts, k: opened.search(encoder.encode(texts), k)
+
+
+def _open_sparse(engine: str, index: Path) -> Engine[Any]:
+    if engine == "lucene":
+        from sparsemill.retrieval.lucene_impact import LuceneImpact
+
+        return LuceneImpact(index)
+    if engine == "exact":
+        from sparsemill.retrieval.exact import ExactIndex
+
+        return ExactIndex(index)
+    raise UserError(f"engine {engine!r} is unknown; there are bm25, lucene and exact")
+
+
+def retrieve(search: Search, queries: Sequence[Query], *, depth: int, drop_self_hits: bool) -> Run:
+    """Search all queries.
+
+    Args:
+        search: see `open_search`.
+        queries: in the order that the run will have.
+        depth: documents kept per query.
+        drop_self_hits: leave out the document that has the query's own id (collections whose queries are documents).
+
+    Returns:
+        A list for every query, empty where nothing was found.
+    """
+    progress = Progress("search", len(queries), unit="query")
+    run: Run = {}
+    for start in range(0, len(queries), _BATCH):
+        batch = queries[start : start + _BATCH]
+        found = search([query.text for query in batch], depth + drop_self_hits)
+        for query, hits in zip(batch, found, strict=True):
+            kept = [hit for hit in hits if not (drop_self_hits and hit.doc_id == query.id)]
+            run[query.id] = kept[:depth]
+        progress.advance(len(batch))
+    return run

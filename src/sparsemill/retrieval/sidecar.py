@@ -1,0 +1,31 @@
+"""A run with its sidecar: what it is a run of."""
+
+from pathlib import Path
+from typing import Any
+
+from sparsemill.files import write_json
+from sparsemill.retrieval.runs import Run, write_run
+
+_KEYS = ("system", "variant", "collection", "engine", "split", "depth")
+
+
+def remove_self_hits(run: Run, *, depth: int, drop: bool) -> Run:
+    """Cut a run at `depth`, leaving out documents that have the query's own id if `drop` is set."""
+    return {
+        query: [hit for hit in hits if not (drop and hit.doc_id == query)][:depth] for query, hits in run.items()
+    }
+
+
+def write_described_run(folder: Path, run: Run, spec: dict[str, Any]) -> dict[str, Any]:
+    """Write `run.trec` and `run.json`; returns what the sidecar says.
+
+    Args:
+        folder: to write to.
+        run: hits per query.
+        spec: names system, variant, collection, engine, split and depth.
+    """
+    described = {key: spec[key] for key in _KEYS if key in spec}
+    described |= {"queries": len(run), "queries_without_results": sum(not hits for hits in run.values())}
+    write_run(folder / "run.trec", run)
+    write_json(folder / "run.json", described)
+    return described

@@ -1,0 +1,96 @@
+"""References between named entries: every name that is used exists, and names one thing."""
+
+from collections.abc import Iterable, Iterator
+
+from sparsemill.errors import UserError
+from sparsemill.study.hints import nearest
+from sparsemill.study.models import Bm25Teacher, DenseTeacher, Study, Training
+
+Reference = tuple[str, str, Iterable[str], str]
+"""Where it stands, the name used, the names there are, what it should name."""
+
+
+def _training_references(where: str, spec: Training, study: Study) -> Iterator[Reference]:
+    yield f"{where}.training_set", spec.training_set, study.training_sets, "training set"
+    yield f"{where}.ensemble", spec.ensemble, study.ensembles, "ensemble"
+    yield f"{where}.idf", spec.idf, study.idfs, "idf"
+    if spec.retrieval_idf is not None:
+        yield f"{where}.retrieval_idf", spec.retrieval_idf, study.idfs, "idf"
+
+
+def _references(study: Study) -> Iterator[Reference]:
+    systems = system_names(study)
+    for name, backbone in study.backbones.items():
+        if backbone.start_collection is not None:
+            yield f"backbones.{name}.start_collection", backbone.start_collection, study.collections, "collection"
+    for name, idf in study.idfs.items():
+        for collection in idf.collections:
+            yield f"idfs.{name}.collections", collection, study.collections, "collection"
+        yield f"idfs.{name}.backbone", idf.backbone, study.backbones, "backbone"
+    for name, training_set in study.training_sets.items():
+        yield f"training_sets.{name}.collection", training_set.collection, study.collections, "collection"
+        yield f"training_sets.{name}.miner", training_set.miner, study.teachers, "teacher"
+    for name, ensemble in study.ensembles.items():
+        for teacher in ensemble.teachers:
+            yield f"ensembles.{name}.teachers", teacher, study.teachers, "teacher"
+    for name, pretraining in study.pretrainings.items():
+        yield from _training_references(f"pretrainings.{name}", pretraining, study)
+        yield f"pretrainings.{name}.backbone", pretraining.backbone, study.backbones, "backbone"
+    for name, experiment in study.experiments.items():
+        yield from _training_references(f"experiments.{name}", experiment, study)
+        starts = [*study.backbones, *study.pretrainings]
+        yield f"experiments.{name}.start", experiment.start, starts, "backbone or pre-training"
+    for name, table in study.tables.items():
+        for row in table.rows:
+            yield f"tables.{name}.rows", row.system, systems, "experiment, teacher or ensemble"
+            for other in row.compare:
+                yield f"tables.{name}.rows.{row.system}.compare", other, [r.system for r in table.rows], "row"
+        for column in table.columns:
+            yield f"tables.{name}.columns", column.collection, study.collections, "collection"
+    for name, figure in study.figures.items():
+        yield f"figures.{name}.collection", figure.collection, study.collections, "collection"
+        for system in figure.systems:
+            yield f"figures.{name}.systems", system, systems, "experiment, teacher or ensemble"
+    for name, page in study.explanations.items():
+        yield f"explanations.{name}.collection", page.collection, study.collections, "collection"
+        for system in page.systems:
+            yield f"explanations.{name}.systems", system, study.experiments, "experiment"
+        if page.baseline is not None:
+            yield f"explanations.{name}.baseline", page.baseline, systems, "experiment, teacher or ensemble"
+    for expected in study.expected:
+        yield "expected.system", expected.system, systems, "experiment, teacher or ensemble"
+        yield "expected.collection", expected.collection, study.collections, "collection"
+
+
+def system_names(study: Study) -> list[str]:
+    """Names of everything that can be a row of a table."""
+    return [*study.experiments, *study.teachers, *study.ensembles]
+
+
+def _check_names_are_distinct(study: Study) -> None:
+    for sections in (("experiments", "teachers", "ensembles"), ("backbones", "pretrainings")):
+        seen: dict[str, str] = {}
+        for section in sections:
+            for name in getattr(study, section):
+                if name in seen:
+                    raise UserError(f"config: {section}.{name}: {seen[name]} has an entry of that name too; rename one")
+                seen[name] = section
+
+
+def _check_training(where: str, spec: Training, study: Study) -> None:
+    teachers = [study.teachers[name] for name in study.ensembles[spec.ensemble].teachers]
+    if spec.in_batch and not all(isinstance(teacher, Bm25Teacher | DenseTeacher) for teacher in teachers):
+        raise UserError(f"config: {where}.in_batch: needs siamese teachers, whose embeddings can be cached")
+    if spec.documents_per_query == 1 and not spec.in_batch:
+        raise UserError(f"config: {where}.documents_per_query: 1 without in_batch leaves nothing to compare")
+
+
+def check_references(study: Study) -> None:
+    """Raise a UserError for the first name that does not exist or stands for two things."""
+    _check_names_are_distinct(study)
+    for where, name, valid, kind in _references(study):
+        if name not in set(valid):
+            raise UserError(f"config: {where}: no {kind} {name!r}; {nearest(name, valid)}")
+    for section in ("pretrainings", "experiments"):
+        for name, spec in getattr(study, section).items():
+            _check_training(f"{section}.{name}", spec, study)

@@ -1,0 +1,235 @@
+"""The dependency graph: which artefacts an artefact is made from.
+
+Artefacts are named by their key, the folder below the results folder. The rules take their inputs from here, and so do
+the list of what MLflow mirrors and the tests of the graph.
+"""
+
+from collections.abc import Iterable
+
+from sparsemill.study import plan
+from sparsemill.study.models import Bm25Teacher, Study, Training
+from sparsemill.study.specs import reference_bm25, shard_count, system_engine, system_kind, variants
+
+Edges = dict[str, list[str]]
+"""Input name -> keys."""
+
+
+def _embeddings(study: Study, teacher: str, collection: str) -> list[str]:
+    return [f"embeddings/{teacher}/{collection}/shard-{shard}" for shard in range(shard_count(study, teacher))]
+
+
+def _mining(study: Study, training_set: str) -> Edges:
+    chosen = study.training_sets[training_set]
+    return {
+        "collection": [f"collections/{chosen.collection}"],
+        "index": [f"indexes/{chosen.miner}/fixed/{chosen.collection}/lucene"],
+    }
+
+
+def _candidates(study: Study, training_set: str) -> Edges:
+    collection = study.training_sets[training_set].collection
+    return {"collection": [f"collections/{collection}"], "run": [f"mining/{training_set}"]}
+
+
+def _scores(study: Study, training_set: str, teacher: str) -> Edges:
+    collection = study.training_sets[training_set].collection
+    return {
+        "collection": [f"collections/{collection}"],
+        "candidates": [f"candidates/{training_set}"],
+        "embeddings": _embeddings(study, teacher, collection),
+    }
+
+
+def _training(study: Study, spec: Training, start: str) -> Edges:
+    collection = study.training_sets[spec.training_set].collection
+    found = {
+        "start": [start],
+        "collection": [f"collections/{collection}"],
+        "candidates": [f"candidates/{spec.training_set}"],
+        "idf": [f"idfs/{spec.idf}"],
+    } | ({"store": ["store"]} if study.tracking.live else {})
+    if not spec.in_batch:
+        return {**found, "targets": [f"targets/{spec.training_set}/{spec.ensemble}"]}
+    teachers = study.ensembles[spec.ensemble].teachers
+    return found | {f"embeddings_{teacher}": _embeddings(study, teacher, collection) for teacher in teachers}
+
+
+def _model(study: Study, experiment: str, seed: str) -> Edges:
+    spec = study.experiments[experiment]
+    pretrained = spec.start in study.pretrainings
+    return _training(study, spec, f"pretrained/{spec.start}/{seed}" if pretrained else f"backbones/{spec.start}")
+
+
+def _vectors(study: Study, system: str, variant: str, collection: str) -> list[str]:
+    return [f"vectors/{system}/{variant}/{collection}/shard-{shard}" for shard in range(study.shards)]
+
+
+def _index(study: Study, system: str, variant: str, collection: str) -> Edges:
+    if system_kind(study, system) == "bm25":
+        return {"collection": [f"collections/{collection}"]}
+    return {"vectors": _vectors(study, system, variant, collection), "model": [f"models/{system}/{variant}"]}
+
+
+def _query_side(study: Study, system: str, variant: str) -> Edges:
+    if system_kind(study, system) != "experiment":
+        return {}
+    found = {"model": [f"models/{system}/{variant}"]}
+    retrieval_idf = study.experiments[system].retrieval_idf
+    return found if retrieval_idf is None else {**found, "idf": [f"idfs/{retrieval_idf}"]}
+
+
+def _run(study: Study, system: str, variant: str, collection: str, engine: str) -> Edges:
+    texts = {"collection": [f"collections/{collection}"]}
+    kind = system_kind(study, system)
+    if kind == "dense":
+        return {**texts, "embeddings": _embeddings(study, system, collection)}
+    if kind == "ensemble":
+        teachers = study.ensembles[system].teachers
+        return {"runs": [f"runs/{name}/fixed/{collection}/{system_engine(study, name)}" for name in teachers]}
+    index = {"index": [f"indexes/{system}/{variant}/{collection}/{engine}"]}
+    return {**index, **texts, **_query_side(study, system, variant)}
+
+
+def _sparsity(study: Study, system: str, variant: str, collection: str) -> Edges:
+    texts = {"collection": [f"collections/{collection}"]}
+    if isinstance(study.teachers.get(system), Bm25Teacher):
+        return {**texts, "vectors": _embeddings(study, system, collection)}
+    vectors = {"vectors": _vectors(study, system, variant, collection)}
+    return {**vectors, **texts, **_query_side(study, system, variant)}
+
+
+def _latency(study: Study, system: str, variant: str, collection: str) -> Edges:
+    return {
+        "index": [f"indexes/{system}/{variant}/{collection}/lucene"],
+        "bm25": [f"indexes/{reference_bm25(study)[0]}/fixed/{collection}/lucene"],
+        "collection": [f"collections/{collection}"],
+        **_query_side(study, system, variant),
+    }
+
+
+def _figure(study: Study, name: str) -> Edges:
+    figure = study.figures[name]
+    if figure.kind == "tradeoff":
+        return {"tidy": ["tidy"]}
+    found: Edges = {}
+    for number, system in enumerate(figure.systems):
+        variant = variants(study, system)[0]
+        found[f"vectors_{number}"] = _vectors(study, system, variant, figure.collection)
+        found[f"model_{number}"] = [f"models/{system}/{variant}"]
+    return found
+
+
+def _explanation(study: Study, name: str) -> Edges:
+    chosen = study.explanations[name]
+    found: Edges = {"collection": [f"collections/{chosen.collection}"]}
+    for number, system in enumerate(chosen.systems):
+        variant = variants(study, system)[0]
+        run = f"runs/{system}/{variant}/{chosen.collection}/{system_engine(study, system)}"
+        sides = _query_side(study, system, variant)
+        found |= {f"run_{number}": [run], f"vectors_{number}": _vectors(study, system, variant, chosen.collection)}
+        found |= {f"{side}_{number}": keys for side, keys in sides.items()}
+    if chosen.baseline is not None:
+        engine = system_engine(study, chosen.baseline)
+        variant = variants(study, chosen.baseline)[0]
+        found["run_baseline"] = [f"runs/{chosen.baseline}/{variant}/{chosen.collection}/{engine}"]
+    return found
+
+
+def _verified(study: Study) -> Edges:
+    return {
+        "tidy": ["tidy"],
+        "store": ["store"],
+        "published": ["published"],
+        "tables": [f"tables/{table}" for table in study.tables],
+        "significance": [f"significance/{table}" for table in study.tables],
+    }
+
+
+def _measured(study: Study) -> Edges:
+    return {
+        "evaluation": plan.evaluations(study),
+        "sparsity": plan.costs(study, "sparsity"),
+        "latency": plan.costs(study, "latency"),
+    }
+
+
+def upstream(study: Study, key: str) -> Edges:  # noqa: PLR0911, PLR0912  (one line per kind of artefact)
+    """The inputs of an artefact, by name.
+
+    Raises:
+        ValueError: the key is of no kind that a rule makes.
+    """
+    match key.split("/"):
+        case ["collections", _] | ["store"]:
+            return {}
+        case ["backbones", name]:
+            collection = study.backbones[name].start_collection
+            return {} if collection is None else {"collection": [f"collections/{collection}"]}
+        case ["idfs", name]:
+            idf = study.idfs[name]
+            counted = [f"collections/{collection}" for collection in idf.collections]
+            return {"collection": counted, "backbone": [f"backbones/{idf.backbone}"]}
+        case ["embeddings", _, collection, _]:
+            return {"collection": [f"collections/{collection}"]}
+        case ["mining", training_set]:
+            return _mining(study, training_set)
+        case ["candidates", training_set]:
+            return _candidates(study, training_set)
+        case ["scores", training_set, teacher, _]:
+            return _scores(study, training_set, teacher)
+        case ["normalized", training_set, teacher, _]:
+            return {"scores": [f"scores/{training_set}/{teacher}/shard-{shard}" for shard in range(study.shards)]}
+        case ["targets", training_set, name]:
+            ensemble = study.ensembles[name]
+            methods = [f"normalized/{training_set}/{teacher}/{ensemble.normalisation}" for teacher in ensemble.teachers]
+            return {"scores": methods}
+        case ["pretrained", name, _]:
+            return _training(study, study.pretrainings[name], f"backbones/{study.pretrainings[name].backbone}")
+        case ["models", name, seed]:
+            return _model(study, name, seed)
+        case ["vectors", system, variant, collection, _]:
+            return {"collection": [f"collections/{collection}"], "model": [f"models/{system}/{variant}"]}
+        case ["indexes", system, variant, collection, _]:
+            return _index(study, system, variant, collection)
+        case ["runs", system, variant, collection, engine]:
+            return _run(study, system, variant, collection, engine)
+        case ["evaluations", system, variant, collection, engine]:
+            run = f"runs/{system}/{variant}/{collection}/{engine}"
+            return {"run": [run], "collection": [f"collections/{collection}"]}
+        case ["sparsity", system, variant, collection]:
+            return _sparsity(study, system, variant, collection)
+        case ["latency", system, variant, collection]:
+            return _latency(study, system, variant, collection)
+        case ["tidy"]:
+            return _measured(study)
+        case ["significance", table]:
+            return {"evaluations": plan.table_evaluations(study, table)}
+        case ["tables", table]:
+            return {"tidy": ["tidy"], "significance": [f"significance/{table}"]}
+        case ["figures", figure]:
+            return _figure(study, figure)
+        case ["explain", name]:
+            return _explanation(study, name)
+        case ["expected"]:
+            return {"tidy": ["tidy"]}
+        case ["published"]:
+            return {"store": ["store"], "artefacts": closure(study, plan.results(study))}
+        case ["verified"]:
+            return _verified(study)
+    raise ValueError(f"no rule makes {key!r}")
+
+
+def closure(study: Study, keys: Iterable[str]) -> list[str]:
+    """The artefacts and all they are made from, each once, inputs before what is made from them."""
+    found: dict[str, None] = {}
+
+    def visit(key: str) -> None:
+        if key not in found:
+            for group in upstream(study, key).values():
+                for parent in group:
+                    visit(parent)
+            found[key] = None
+
+    for key in keys:
+        visit(key)
+    return list(found)

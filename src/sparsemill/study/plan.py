@@ -1,0 +1,91 @@
+"""What a study asks for: the cells behind its tables and figures, and the artefacts that hold them."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from sparsemill.study.models import BeirFolder, Study
+from sparsemill.study.specs import system_engine, system_kind, variants
+
+
+class Cell(NamedTuple):
+    """A variant of a system on a collection."""
+
+    system: str
+    variant: str
+    collection: str
+
+    @property
+    def path(self) -> str:
+        """`<system>/<variant>/<collection>`."""
+        return "/".join(self)
+
+
+def wanted_cells(study: Study) -> list[Cell]:
+    """Every system and collection that a table, figure or expected value names, once, in order."""
+    pairs: dict[tuple[str, str], None] = {}
+    for table in study.tables.values():
+        for column in table.columns:
+            pairs |= {(row.system, column.collection): None for row in table.rows}
+    for figure in study.figures.values():
+        pairs |= {(system, figure.collection): None for system in figure.systems}
+    pairs |= {(expected.system, expected.collection): None for expected in study.expected}
+    return [Cell(system, variant, collection) for system, collection in pairs for variant in variants(study, system)]
+
+
+def engines(study: Study, system: str) -> list[str]:
+    """Engines whose runs of the system are made: the one that feeds tables, then the cross-check."""
+    found = [system_engine(study, system)]
+    if system_kind(study, system) == "experiment" and study.check_engine not in ("none", found[0]):
+        found.append(study.check_engine)
+    return found
+
+
+def evaluations(study: Study) -> list[str]:
+    """Keys of all evaluations."""
+    return [
+        f"evaluations/{cell.path}/{engine}" for cell in wanted_cells(study) for engine in engines(study, cell.system)
+    ]
+
+
+def table_evaluations(study: Study, table: str) -> list[str]:
+    """Keys of the evaluations that a table's tests compare."""
+    chosen = study.tables[table]
+    collections = dict.fromkeys(column.collection for column in chosen.columns)
+    return [
+        f"evaluations/{row.system}/{variant}/{collection}/{system_engine(study, row.system)}"
+        for row in chosen.rows
+        for variant in variants(study, row.system)
+        for collection in collections
+    ]
+
+
+def costs(study: Study, kind: str) -> list[str]:
+    """Keys of all `sparsity` or `latency` measurements; only sparse systems have them."""
+    sparse = [cell for cell in wanted_cells(study) if system_kind(study, cell.system) in ("experiment", "bm25")]
+    if kind == "latency":
+        wanted = {
+            (row.system, column.collection)
+            for table in study.tables.values()
+            for row in table.rows
+            for column in table.columns
+            if column.measure.startswith("latency/")
+        }
+        sparse = [cell for cell in sparse if (cell.system, cell.collection) in wanted]
+    return [f"{kind}/{cell.path}" for cell in sparse]
+
+
+def results(study: Study) -> list[str]:
+    """Keys of what a study ends in, before it is published."""
+    found = [f"tables/{table}" for table in study.tables] + [f"figures/{figure}" for figure in study.figures]
+    found += [f"explain/{name}" for name in study.explanations]
+    return found + ["expected"] * bool(study.expected)
+
+
+def source_files(study: Study, collection: str) -> list[str]:
+    """Files outside the results folder that a collection is read from, as far as they exist."""
+    chosen = study.collections[collection]
+    if not isinstance(chosen, BeirFolder):
+        return []
+    folder = Path(study.data) / chosen.path
+    files = [folder / "corpus.jsonl", folder / "queries.jsonl", *sorted(folder.glob("qrels/*.tsv"))]
+    return [file.as_posix() for file in files if file.is_file()]

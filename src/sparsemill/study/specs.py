@@ -1,0 +1,365 @@
+"""The slice of the config that each stage depends on: what a rule's `params` hold.
+
+A stage runs again when its slice changes, when its version here is raised, or when an input changes; not otherwise.
+"""
+
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from sparsemill.errors import UserError
+from sparsemill.study.models import (
+    Bm25Teacher,
+    Collection,
+    Experiment,
+    Study,
+    Training,
+)
+
+VERSIONS = {
+    "fetch_collection": 1,
+    "prepare_backbone": 1,
+    "count_idf": 1,
+    "embed_teacher": 1,
+    "score_teacher": 1,
+    "normalize_scores": 1,
+    "aggregate_scores": 1,
+    "mine_candidates": 1,
+    "pretrain": 1,
+    "finetune": 1,
+    "encode_corpus": 1,
+    "build_index": 1,
+    "search": 1,
+    "search_dense": 1,
+    "fuse_runs": 1,
+    "evaluate_run": 1,
+    "measure_sparsity": 1,
+    "measure_latency": 1,
+    "collect_results": 1,
+    "test_significance": 1,
+    "render_table": 1,
+    "plot_figure": 1,
+    "check_expected": 1,
+    "explain_queries": 1,
+    "mlflow_init": 1,
+    "publish": 1,
+    "verify_tracking": 1,
+}
+"""Raise a stage's number when its code changes what it writes."""
+
+Spec = dict[str, Any]
+
+
+def _dump(model: BaseModel, **options: Any) -> Spec:
+    dumped: Spec = model.model_dump(mode="json", **options)
+    return dumped
+
+
+def _versioned(stage: str, spec: Spec) -> Spec:
+    return {**spec, "stage_version": VERSIONS[stage]}
+
+
+def system_kind(study: Study, system: str) -> str:
+    """`experiment`, `bm25`, `dense` or `ensemble`."""
+    if system in study.experiments:
+        return "experiment"
+    if system in study.ensembles:
+        return "ensemble"
+    return study.teachers[system].kind
+
+
+def system_engine(study: Study, system: str) -> str:
+    """The engine whose run of the system feeds the tables."""
+    engines = {"experiment": study.engine, "bm25": "lucene", "dense": "exact", "ensemble": "fusion"}
+    return engines[system_kind(study, system)]
+
+
+def variants(study: Study, system: str) -> list[str]:
+    """`seed-<n>` for each seed of an experiment; `fixed` for what is not trained."""
+    if system in study.experiments:
+        return [f"seed-{seed}" for seed in study.experiments[system].seeds]
+    return ["fixed"]
+
+
+def _seed(variant: str) -> int | None:
+    return int(variant.removeprefix("seed-")) if variant.startswith("seed-") else None
+
+
+def _identity(system: str, variant: str, collection: str, engine: str) -> Spec:
+    return {"system": system, "variant": variant, "seed": _seed(variant), "collection": collection, "engine": engine}
+
+
+def _version(package: str) -> str:
+    """Version of an installed import package, so that an upgrade reads its docstrings anew."""
+    for name in (package, {"sklearn": "scikit-learn"}.get(package, package)):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return "unknown"
+
+
+def fetch_collection(study: Study, name: str) -> Spec:
+    """Evaluation keys are left out: changing them fetches nothing."""
+    spec = _dump(study.collections[name], exclude={"self_hits", "relevance"})
+    if spec["kind"] == "beir_folder":
+        spec["path"] = (Path(study.data) / spec["path"]).as_posix()
+    elif spec["kind"] == "pydocs":
+        spec["versions"] = [_version(package) for package in spec["packages"]]
+    return _versioned("fetch_collection", spec)
+
+
+def prepare_backbone(study: Study, name: str) -> Spec:
+    """The backbone as configured."""
+    return _versioned("prepare_backbone", _dump(study.backbones[name]))
+
+
+def count_idf(study: Study, name: str) -> Spec:
+    """The IDF table as configured."""
+    return _versioned("count_idf", _dump(study.idfs[name]))
+
+
+def embed_teacher(study: Study, teacher: str, shard: str) -> Spec:
+    """Cached embeddings of one shard of a collection."""
+    spec = _dump(study.teachers[teacher])
+    return _versioned("embed_teacher", {**spec, "device": study.device, "shard": int(shard), "shards": shard_count(study, teacher)})
+
+
+def shard_count(study: Study, teacher: str) -> int:
+    """Shards of a teacher's embeddings; BM25's statistics are those of the whole collection, so it has one."""
+    return 1 if isinstance(study.teachers[teacher], Bm25Teacher) else study.shards
+
+
+def score_teacher(study: Study, teacher: str, shard: str) -> Spec:
+    """Scores of one shard of the training queries."""
+    return _versioned("score_teacher", {"teacher": teacher, "shard": int(shard), "shards": study.shards})
+
+
+def normalize_scores(study: Study, method: str) -> Spec:
+    """The method alone."""
+    del study
+    return _versioned("normalize_scores", {"normalisation": method})
+
+
+def aggregate_scores(study: Study, ensemble: str) -> Spec:
+    """The ensemble as configured."""
+    return _versioned("aggregate_scores", _dump(study.ensembles[ensemble]))
+
+
+def build_index(study: Study, system: str, engine: str) -> Spec:
+    """An index; that of BM25 does not depend on k1 and b, and only Lucene's impacts are quantised."""
+    if system_kind(study, system) == "bm25":
+        return _versioned("build_index", {"engine": "bm25"})
+    spec: Spec = {"engine": engine}
+    if engine == "lucene":
+        spec["quantisation"] = study.experiments[system].quantisation
+    return _versioned("build_index", spec)
+
+
+def _collection_rules(collection: Collection) -> Spec:
+    return {"split": collection.split, "self_hits": collection.self_hits}
+
+
+def search(study: Study, system: str, variant: str, collection: str, engine: str) -> Spec:
+    """How a system's run is made."""
+    kind = system_kind(study, system)
+    rules = _collection_rules(study.collections[collection])
+    spec = {**_identity(system, variant, collection, engine), **rules, "kind": kind, "depth": study.depth}
+    if kind == "bm25":
+        spec |= {**_dump(study.teachers[system], exclude={"kind"}), "engine": "bm25"}
+    elif kind == "ensemble":
+        spec |= _dump(study.ensembles[system], exclude={"scale"})
+        return _versioned("fuse_runs", spec)
+    elif kind == "dense":
+        return _versioned("search_dense", spec)
+    else:
+        experiment = study.experiments[system]
+        spec["query_length"] = experiment.query_length
+    return _versioned("search", spec)
+
+
+def search_training(study: Study, training_set: str) -> Spec:
+    """The miner's run over the training queries."""
+    chosen = study.training_sets[training_set]
+    teacher = study.teachers[chosen.miner]
+    spec = {
+        **_identity(chosen.miner, "fixed", chosen.collection, "bm25"),
+        **_dump(teacher, exclude={"kind"}),
+        "kind": "bm25",
+        "split": chosen.split,
+        "self_hits": study.collections[chosen.collection].self_hits,
+        "depth": max(chosen.top, chosen.filter_top or 0),
+    }
+    return _versioned("search", spec)
+
+
+def mine_candidates(study: Study, training_set: str) -> Spec:
+    """The training set as configured."""
+    return _versioned("mine_candidates", _dump(study.training_sets[training_set]))
+
+
+def _training(study: Study, spec: Training, stage: str, seed: int) -> Spec:
+    drop = {"seeds", "encode_length", "quantisation", "retrieval_idf"}
+    resolved = {
+        **_dump(spec, exclude=drop),
+        "ensemble_spec": _dump(study.ensembles[spec.ensemble]),
+        "device": study.device,
+        "seed": seed,
+    }
+    return _versioned(stage, resolved)
+
+
+def pretrain(study: Study, name: str, seed: str) -> Spec:
+    """The pre-training as configured, for one seed."""
+    return _training(study, study.pretrainings[name], "pretrain", int(seed))
+
+
+def finetune(study: Study, name: str, seed: str) -> Spec:
+    """The experiment as configured, for one seed; keys of encoding and indexing are left out."""
+    return _training(study, study.experiments[name], "finetune", int(seed))
+
+
+def encode_corpus(study: Study, experiment: str, shard: str) -> Spec:
+    """Encoding of one shard."""
+    chosen: Experiment = study.experiments[experiment]
+    spec = {
+        "encode_length": chosen.encode_length,
+        "encode_tokens": study.encode_tokens,
+        "precision": study.encode_precision,
+        "device": study.device,
+        "shard": int(shard),
+        "shards": study.shards,
+    }
+    return _versioned("encode_corpus", spec)
+
+
+def evaluate_run(study: Study, system: str, variant: str, collection: str, engine: str) -> Spec:
+    """Measures and judgements."""
+    chosen = study.collections[collection]
+    spec = {"measures": study.measures, "split": chosen.split, "relevance": chosen.relevance}
+    return _versioned("evaluate_run", {**_identity(system, variant, collection, engine), **spec})
+
+
+def measure_sparsity(study: Study, system: str, variant: str, collection: str) -> Spec:
+    """FLOPS and lengths."""
+    spec: Spec = {"split": study.collections[collection].split, "kind": system_kind(study, system)}
+    if system in study.experiments:
+        chosen = study.experiments[system]
+        spec |= {"query_length": chosen.query_length, "quantisation": chosen.quantisation}
+    return _versioned("measure_sparsity", {**_identity(system, variant, collection, ""), **spec})
+
+
+def measure_latency(study: Study, system: str, variant: str, collection: str) -> Spec:
+    """Latency beside BM25, in Lucene."""
+    spec: Spec = {
+        "split": study.collections[collection].split,
+        "kind": system_kind(study, system),
+        "k": 10,
+        "passes": 5,
+        "bm25": _dump(reference_bm25(study)[1], exclude={"kind"}),
+    }
+    if system in study.experiments:
+        spec["query_length"] = study.experiments[system].query_length
+    return _versioned("measure_latency", {**_identity(system, variant, collection, "lucene"), **spec})
+
+
+def reference_bm25(study: Study) -> tuple[str, Bm25Teacher]:
+    """Name and settings of the BM25 that latency is compared with: the first one configured."""
+    for name, teacher in study.teachers.items():
+        if isinstance(teacher, Bm25Teacher):
+            return name, teacher
+    raise UserError("config: teachers: there is no teacher of kind bm25 to compare latency with")
+
+
+def _engines(study: Study, systems: Iterable[str]) -> dict[str, str]:
+    return {system: system_engine(study, system) for system in systems}
+
+
+def labels(study: Study) -> dict[str, str]:
+    """Label of every system in the tables; the first one given wins."""
+    found: dict[str, str] = {}
+    for table in study.tables.values():
+        for row in table.rows:
+            if row.label:
+                found.setdefault(row.system, row.label)
+    return found
+
+
+def _labels(study: Study, systems: Iterable[str]) -> dict[str, str]:
+    known = labels(study)
+    return {system: known[system] for system in systems if system in known}
+
+
+def collect_results(study: Study) -> Spec:
+    """Nothing but the inputs."""
+    del study
+    return _versioned("collect_results", {})
+
+
+def test_significance(study: Study, table: str) -> Spec:
+    """The table's tests; its columns and labels change none of them."""
+    chosen = study.tables[table]
+    engines = _engines(study, (row.system for row in chosen.rows))
+    return _versioned("test_significance", {"table": _dump(chosen), "engines": engines})
+
+
+def render_table(study: Study, table: str) -> Spec:
+    """The table as configured."""
+    chosen = study.tables[table]
+    engines = _engines(study, (row.system for row in chosen.rows))
+    return _versioned("render_table", {"name": table, "table": _dump(chosen), "engines": engines})
+
+
+def plot_figure(study: Study, figure: str) -> Spec:
+    """The figure as configured."""
+    chosen = study.figures[figure]
+    spec = {"name": figure, "figure": _dump(chosen), "labels": _labels(study, chosen.systems)}
+    return _versioned("plot_figure", {**spec, "engines": _engines(study, chosen.systems)})
+
+
+def explain_queries(study: Study, name: str) -> Spec:
+    """The page as configured."""
+    chosen = study.explanations[name]
+    collection = study.collections[chosen.collection]
+    shown = [*chosen.systems, *([chosen.baseline] if chosen.baseline else [])]
+    spec = {
+        **_dump(chosen),
+        "split": collection.split,
+        "relevance": collection.relevance,
+        "labels": _labels(study, shown),
+        "query_lengths": {system: study.experiments[system].query_length for system in chosen.systems},
+    }
+    return _versioned("explain_queries", spec)
+
+
+def check_expected(study: Study) -> Spec:
+    """The expected values."""
+    engines = _engines(study, (expected.system for expected in study.expected))
+    return _versioned("check_expected", {"expected": [_dump(item) for item in study.expected], "engines": engines})
+
+
+def mlflow_init(study: Study) -> Spec:
+    """The tracking store."""
+    return _versioned(
+        "mlflow_init",
+        {"uri": study.tracking.uri, "experiments": [study.tracking.experiment], "root": f"{study.results}/mlflow"},
+    )
+
+
+def publish(study: Study) -> Spec:
+    """Where to, and which table rows each system feeds."""
+    rows: dict[str, list[str]] = {}
+    for name, table in study.tables.items():
+        for row in table.rows:
+            rows.setdefault(row.system, []).append(f"{name}/{row.label or row.system}")
+    systems = [*study.experiments, *study.teachers, *study.ensembles]
+    spec = {"experiment": study.tracking.experiment, "rows": rows, "engines": _engines(study, systems)}
+    return _versioned("publish", spec)
+
+
+def verify_tracking(study: Study) -> Spec:
+    """Which experiment's runs are compared."""
+    return _versioned("verify_tracking", {"experiment": study.tracking.experiment})

@@ -1,0 +1,181 @@
+"""A table as plain data: what every writer in `render` writes."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from sparsemill.errors import UserError
+from sparsemill.evaluation.measures import is_ranking_measure
+from sparsemill.study.models import Column, Row, Table
+from sparsemill.tables.tidy import select
+
+LETTERS = "abcdefghijklmnoprstuvwxyz"  # q has no superscript in Unicode
+
+
+class Mark(NamedTuple):
+    """A significant difference from the baseline of that letter; `worse`: to the system's disadvantage."""
+
+    letter: str
+    worse: bool
+
+
+class Cell(NamedTuple):
+    """A value of the table; all None or empty where there is none.
+
+    Attributes:
+        mean: over the seeds, unrounded.
+        std: sample standard deviation over the seeds; None with a single one.
+        digits: decimals to show.
+        best: the best of the trained systems in a column of effectiveness.
+        marks: significant differences, in the order of the baselines.
+    """
+
+    mean: float | None
+    std: float | None
+    digits: int
+    best: bool = False
+    marks: tuple[Mark, ...] = ()
+
+    def text(self, *, missing: str = "–", plus_minus: str = " ± ") -> str:
+        """The rounded value, with its deviation if there is one."""
+        if self.mean is None:
+            return missing
+        shown = f"{self.mean:.{self.digits}f}"
+        return shown if self.std is None else f"{shown}{plus_minus}{self.std:.{self.digits}f}"
+
+
+class Header(NamedTuple):
+    """A column's title and the title of the group it stands in (empty: none)."""
+
+    label: str
+    group: str
+
+
+class Line(NamedTuple):
+    """A row: its system, what is written in the first column, and its cells."""
+
+    system: str
+    label: str
+    note: str
+    cells: list[Cell]
+
+
+class Layout(NamedTuple):
+    """A whole table; `legend` explains marks and deviations, one sentence each."""
+
+    caption: str
+    headers: list[Header]
+    lines: list[Line]
+    legend: list[str]
+
+
+def layout(
+    table: Table, frame: pd.DataFrame, significance: Mapping[str, Any] | None, *, engines: Mapping[str, str]
+) -> Layout:
+    """Fill a table from a tidy frame.
+
+    Args:
+        table: rows and columns.
+        frame: see `sparsemill.tables.tidy`.
+        significance: content of `significance.json`, or None for a table without tests.
+        engines: system -> engine whose run feeds the table.
+
+    Raises:
+        UserError: more baselines than letters.
+    """
+    letters = _letters(table.rows)
+    marks = _marks(significance["pairs"], letters) if significance else {}
+    columns = [_column(table, column, frame, marks, engines) for column in table.columns]
+    lines = [
+        Line(row.system, row.label or row.system, row.note, [cells[position] for cells in columns])
+        for position, row in enumerate(table.rows)
+    ]
+    legend = _legend(table, letters, significance) if significance and letters else []
+    counts = {len(_select(frame, row, column, engines)) for row in table.rows for column in table.columns} - {0, 1}
+    if counts:
+        seeds = " or ".join(map(str, sorted(counts)))
+        legend.append(f"Mean ± sample standard deviation over {seeds} seeds.")
+    return Layout(table.caption, _headers(table.columns), lines, legend)
+
+
+def _select(frame: pd.DataFrame, row: Row, column: Column, engines: Mapping[str, str]) -> pd.DataFrame:
+    return select(frame, row.system, column.collection, column.measure, engines=engines)
+
+
+def _headers(columns: Sequence[Column]) -> list[Header]:
+    """Columns without a label are named by their measure, below their collection if there are several."""
+    several = len({column.collection for column in columns}) > 1
+    return [
+        Header(column.label, "") if column.label else Header(column.measure, column.collection if several else "")
+        for column in columns
+    ]
+
+
+def _column(
+    table: Table,
+    column: Column,
+    frame: pd.DataFrame,
+    marks: Mapping[tuple[str, str], tuple[Mark, ...]],
+    engines: Mapping[str, str],
+) -> list[Cell]:
+    tested = column.measure == table.test_measure
+    cells, trained = [], []
+    for row in table.rows:
+        found = _select(frame, row, column, engines)
+        values = [float(value) for value in found["value"]]
+        mean = sum(values) / len(values) if values else None
+        std = float(found["value"].std(ddof=1)) if len(values) > 1 else None
+        shown = marks.get((row.system, column.collection), ()) if tested and values else ()
+        cells.append(Cell(mean, std, column.digits, marks=shown))
+        trained.append(bool(found["seed"].notna().any()))
+    return _with_best(cells, trained) if is_ranking_measure(column.measure) else cells
+
+
+def _with_best(cells: list[Cell], trained: Sequence[bool]) -> list[Cell]:
+    """Mark the largest value of the trained rows, and those equal to it as shown; a lone row is not a best one."""
+    rounded = [
+        round(cell.mean, cell.digits) if cell.mean is not None and learned else -math.inf
+        for cell, learned in zip(cells, trained, strict=True)
+    ]
+    if sum(value > -math.inf for value in rounded) < 2:
+        return cells
+    top = max(rounded)
+    return [cell._replace(best=value == top) for cell, value in zip(cells, rounded, strict=True)]
+
+
+def _letters(rows: Sequence[Row]) -> dict[str, str]:
+    baselines = list(dict.fromkeys(baseline for row in rows for baseline in row.compare))
+    if len(baselines) > len(LETTERS):
+        raise UserError(f"a table compares with {len(baselines)} systems; there are marks for {len(LETTERS)}")
+    return dict(zip(baselines, LETTERS, strict=False))
+
+
+def _marks(pairs: Sequence[Mapping[str, Any]], letters: Mapping[str, str]) -> dict[tuple[str, str], tuple[Mark, ...]]:
+    found: dict[tuple[str, str], tuple[Mark, ...]] = {}
+    for pair in sorted(pairs, key=lambda pair: letters[pair["baseline"]]):
+        if pair["significant"]:
+            place = (pair["system"], pair["collection"])
+            found[place] = (*found.get(place, ()), Mark(letters[pair["baseline"]], pair["mean_difference"] < 0))
+    return found
+
+
+def _legend(table: Table, letters: Mapping[str, str], significance: Mapping[str, Any]) -> list[str]:
+    labels = {row.system: row.label or row.system for row in table.rows}
+    better = ", ".join(
+        f"{superscript(letter)} better than {labels.get(name, name)}" for name, letter in letters.items()
+    )
+    test = {"t-test": "paired t-test", "permutation": "paired permutation test"}[significance["test"]]
+    count = len(significance["pairs"])
+    correction = f"Holm over {count} comparisons" if count != 1 else "1 comparison"
+    legend = [f"{better}: {test} on {significance['measure']}, {correction}, p < {significance['alpha']:g}"]
+    if any(pair["significant"] and pair["mean_difference"] < 0 for pair in significance["pairs"]):
+        legend[0] += "; ↓ marks worse"
+    return [f"{legend[0]}."]
+
+
+def superscript(letters: str) -> str:
+    """Letters as Unicode superscripts; other characters stay."""
+    raised = "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ"
+    return letters.translate(str.maketrans(LETTERS, raised))

@@ -1,0 +1,273 @@
+"""Figures: effectiveness against cost, and activation against FLOPS penalty by token."""
+
+import itertools
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from sparsemill.errors import UserError
+from sparsemill.study.models import Figure
+from sparsemill.tables.activation import TokenUse, telling_tokens
+from sparsemill.tables.placement import Anchor, place_labels, spread
+from sparsemill.tables.tidy import values_of
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+logger = logging.getLogger(__name__)
+
+# Okabe and Ito's hues, darkened so that labels in them can be read on white.
+COLORS = ("#0072B2", "#C4500A", "#007D5C", "#A8487F", "#5B4FA0", "#806000")
+INK, MUTED = "#1b1f24", "#6b7480"
+MARKERS = "osD^vP"
+CURVE = "--"  # a sweep's members are named SWEEP--KEY-VALUE--KEY-VALUE
+_STYLE = {
+    "svg.hashsalt": "sparsemill",
+    "svg.fonttype": "path",
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e9ed",
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "figure.dpi": 100,
+}
+_AXES = {
+    "FLOPS": "FLOPS (expected tokens shared by a query and a document)",
+    "tokens/doc": "Active tokens per document",
+    "latency/BM25": "Latency relative to BM25",
+}
+
+
+class Point(NamedTuple):
+    """A system in the plane: means over its seeds and their deviations; `x` is None without a cost."""
+
+    system: str
+    x: float | None
+    y: float
+    x_std: float
+    y_std: float
+
+
+def points(figure: Figure, frame: pd.DataFrame, *, engines: Mapping[str, str]) -> list[Point]:
+    """The systems of a tradeoff figure that have a value, in its order.
+
+    Raises:
+        UserError: none has one.
+    """
+    found = []
+    for system in figure.systems:
+        y = values_of(frame, system, figure.collection, figure.y, engines=engines)
+        x = values_of(frame, system, figure.collection, figure.x, engines=engines)
+        if y:
+            found.append(Point(system, float(np.mean(x)) if x else None, float(np.mean(y)), _std(x), _std(y)))
+        else:
+            logger.warning("figure: %s has no %s on %s and is left out", system, figure.y, figure.collection)
+    if not found:
+        raise UserError(f"figure {figure.caption!r}: none of its systems has a {figure.y} on {figure.collection}")
+    return found
+
+
+def _std(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def curves(found: Sequence[Point]) -> list[list[Point]]:
+    """Points with a cost; those of a sweep that differ in their last key only are together, in the figure's order."""
+    groups: dict[str, list[Point]] = {}
+    for point in found:
+        if point.x is not None:
+            groups.setdefault(_curve(point.system), []).append(point)
+    return list(groups.values())
+
+
+def _curve(system: str) -> str:
+    return system.rpartition(CURVE)[0] or system
+
+
+def tradeoff(
+    figure: Figure, frame: pd.DataFrame, *, engines: Mapping[str, str], labels: Mapping[str, str] | None = None
+) -> Any:
+    """Effectiveness against cost; systems without the cost are horizontal lines.
+
+    Args:
+        figure: `kind` is tradeoff.
+        frame: see `sparsemill.tables.tidy`.
+        engines: system -> engine whose run feeds the figure.
+        labels: system -> text beside its point, where it is not the system's name.
+
+    Returns:
+        A matplotlib Figure.
+    """
+    labels = labels or {}
+    found = points(figure, frame, engines=engines)
+    with mpl.rc_context(_STYLE):
+        canvas, axes = plt.subplots(figsize=(7.2, 4.5), layout="constrained")
+        drawn = curves(found)
+        anchors = [anchor for number, group in enumerate(drawn) for anchor in _draw_curve(axes, group, number, labels)]
+        axes.set_xlabel(_AXES.get(figure.x, figure.x))
+        axes.set_ylabel(f"{figure.y} on {figure.collection}")
+        axes.margins(x=0.12, y=0.14)
+        lines = [point for point in found if point.x is None]
+        _draw_lines(axes, lines, labels)
+        if not drawn:
+            axes.set_xticks([])
+        if any(len(group) > 1 for group in drawn):
+            axes.legend(loc="best")
+        place_labels(axes, anchors, obstacles=_obstacles(axes, drawn, lines))
+    return canvas
+
+
+def _draw_curve(axes: Any, group: Sequence[Point], number: int, labels: Mapping[str, str]) -> list[Anchor]:
+    color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
+    x, y = [point.x for point in group], [point.y for point in group]
+    axes.errorbar(
+        x,
+        y,
+        xerr=[point.x_std for point in group] if any(point.x_std for point in group) else None,
+        yerr=[point.y_std for point in group] if any(point.y_std for point in group) else None,
+        color=color,
+        marker=marker,
+        markersize=6.5,
+        markeredgecolor="white",
+        markeredgewidth=0.8,
+        linewidth=1.4,
+        elinewidth=0.8,
+        capsize=2,
+        label=_curve_label(group[0].system, labels) if len(group) > 1 else None,
+        zorder=3,
+    )
+    return [
+        Anchor(point.x, point.y, _label(point.system, labels, in_curve=len(group) > 1), color)
+        for point in group
+        if point.x is not None
+    ]
+
+
+def _label(system: str, labels: Mapping[str, str], *, in_curve: bool) -> str:
+    """A member of a curve is named by its value alone; the legend says of what."""
+    value = system.rpartition(CURVE)[2].partition("-")[2] if in_curve else ""
+    return labels.get(system) or value or system
+
+
+def _curve_label(member: str, labels: Mapping[str, str]) -> str:
+    prefix, _, last = member.rpartition(CURVE)
+    return f"{labels.get(prefix, prefix)}: {last.partition('-')[0]}"
+
+
+def _draw_lines(axes: Any, lines: Sequence[Point], labels: Mapping[str, str]) -> None:
+    """Horizontal lines, named in the right margin where names cannot meet data."""
+    for point in lines:
+        axes.axhline(point.y, color=MUTED, linewidth=1.1, linestyle=(0, (5, 3)), zorder=2)
+    low, high = axes.get_ylim()
+    heights = spread([point.y for point in lines], gap=0.055 * (high - low))
+    for point, height in zip(lines, heights, strict=True):
+        axes.annotate(
+            labels.get(point.system, point.system),
+            (1, height),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            color=MUTED,
+            fontsize=8.5,
+            annotation_clip=False,
+        )
+
+
+def _obstacles(axes: Any, drawn: Sequence[Sequence[Point]], lines: Sequence[Point]) -> npt.NDArray[np.float64]:
+    """Points along curves and lines, dense enough that no label slips between them."""
+    left, right = axes.get_xlim()
+    segments = [((left, point.y), (right, point.y)) for point in lines]
+    for group in drawn:
+        corners = [(point.x, point.y) for point in group if point.x is not None]
+        segments += list(itertools.pairwise(corners))
+    steps = np.linspace(0, 1, 60)[:, None]
+    along = [np.asarray(start) * (1 - steps) + np.asarray(end) * steps for start, end in segments]
+    return np.concatenate(along) if along else np.empty((0, 2))
+
+
+# --- activation --------------------------------------------------------------------------------------------------
+
+_TICKS = (0, 50, 90, 99, 99.9)
+
+
+def activation(panels: Sequence[tuple[str, TokenUse]]) -> Any:
+    """Activation percentile (x) against FLOPS-penalty percentile (y) by token, one panel for each system.
+
+    The axes are stretched towards 100, where the tokens are that matter: 90 and 99 are as far apart as 99 and 99.9.
+    The tokens that the first panel names are named in all of them; those that are never active are listed.
+
+    Args:
+        panels: (title, tokens with percentiles) of each system.
+
+    Returns:
+        A matplotlib Figure.
+    """
+    stops, words = telling_tokens(panels[0][1])
+    top = max(_stretch(max(use.activation.max(), use.penalty.max())) for _, use in panels) + 0.12
+    with mpl.rc_context(_STYLE):
+        size = (0.6 + 4.4 * len(panels), 4.9)
+        canvas, row = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False, layout="constrained")
+        for axes, (title, use) in zip(row[0], panels, strict=True):
+            _prepare(axes, title, top)
+            place_labels(axes, _draw_tokens(axes, use, stops, words))
+        row[0][0].set_ylabel("FLOPS-penalty percentile")
+        for number, name in enumerate(("stop words", "words of the collection")):
+            row[0][0].scatter([], [], s=26, color=COLORS[1 - number], label=name)
+        row[0][0].legend(loc="upper left", fontsize=8.5, handletextpad=0.2)
+    return canvas
+
+
+def _stretch(percentile: float) -> float:
+    return -math.log10(1 - percentile / 100)
+
+
+def _prepare(axes: Any, title: str, top: float) -> None:
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.set(xlim=(-0.06, top), ylim=(-0.06, top), aspect="equal", xlabel="Activation percentile")
+    ticks = [tick for tick in _TICKS if _stretch(tick) < top]
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks([_stretch(tick) for tick in ticks], [f"{tick:g}" for tick in ticks])
+    axes.plot([0, top], [0, top], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+    note = {"transform": axes.transAxes, "fontsize": 8, "color": MUTED, "style": "italic"}
+    axes.text(0.03, 0.80, "penalised more\nthan used", va="top", **note)
+    axes.text(0.97, 0.06, "used more\nthan penalised", ha="right", **note)
+
+
+def _draw_tokens(axes: Any, use: TokenUse, stops: Sequence[str], words: Sequence[str]) -> list[Anchor]:
+    x, y = (-np.log10(1 - values / 100) for values in (use.activation, use.penalty))
+    axes.scatter(x, y, s=7, color="#9aa4b0", alpha=0.45, linewidths=0, zorder=2, rasterized=True)
+    places = {token: index for index, token in enumerate(use.tokens)}
+    anchors = []
+    for color, tokens in ((COLORS[1], stops), (COLORS[0], words)):
+        chosen = [places[token] for token in tokens if token in places]
+        axes.scatter(x[chosen], y[chosen], s=26, color=color, edgecolors="white", linewidths=0.6, zorder=4)
+        anchors += [Anchor(float(x[index]), float(y[index]), use.tokens[index], color) for index in chosen]
+    absent = [token for token in (*stops, *words) if token not in places]
+    if absent:
+        text = f"never active: {', '.join(absent)}"
+        axes.text(0.97, 0.015, text, transform=axes.transAxes, ha="right", fontsize=8, color=MUTED)
+    return anchors
+
+
+def save(figure: Any, folder: Path) -> None:
+    """Write `figure.svg` and `figure.png`; the same figure gives the same bytes."""
+    with mpl.rc_context(_STYLE):
+        figure.savefig(folder / "figure.svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight", dpi=200)
+        figure.savefig(folder / "figure.png", metadata={"Software": None}, bbox_inches="tight", dpi=200)
+    plt.close(figure)

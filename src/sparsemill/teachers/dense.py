@@ -1,0 +1,58 @@
+"""A siamese dense teacher: a sentence-transformers style encoder, pooled and scaled to unit length."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sparsemill.models.batches import token_batches
+from sparsemill.models.weights import model_folder
+from sparsemill.progress import Progress
+from sparsemill.study.models import DenseTeacher
+
+
+class DenseEncoder:
+    """Encodes texts with `AutoModel`, mean or CLS pooling."""
+
+    def __init__(self, spec: DenseTeacher, *, device: str) -> None:
+        from transformers import AutoModel, AutoTokenizer
+
+        from sparsemill.study.models import HubWeights
+
+        folder = model_folder(spec.weights)
+        trust = isinstance(spec.weights, HubWeights) and spec.weights.trust_remote_code
+        dtype = torch.bfloat16 if spec.precision == "bf16" else torch.float32
+        self.spec, self.device = spec, device
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
+        self.model: Any = AutoModel.from_pretrained(folder, trust_remote_code=trust, dtype=dtype).to(device).eval()
+
+    @torch.inference_mode()
+    def encode(self, texts: Sequence[str], *, prompt: str, label: str) -> NDArray[np.float32]:
+        """Embeddings of texts, [texts, width], in the given order.
+
+        Args:
+            texts: any number; sorted by length and batched by tokens inside.
+            prompt: put before every text.
+            label: of the progress lines.
+        """
+        prefixed = [prompt + text for text in texts]
+        encoded = self.tokenizer(prefixed, truncation=True, max_length=self.spec.max_length)["input_ids"]
+        output = np.empty((len(texts), self.model.config.hidden_size), dtype=np.float32)
+        progress = Progress(label, len(texts), unit="text")
+        for rows in token_batches([len(ids) for ids in encoded], tokens=self.spec.tokens_per_batch):
+            batch = self.tokenizer.pad({"input_ids": [encoded[row] for row in rows]}, return_tensors="pt")
+            batch = batch.to(self.device)
+            hidden = self.model(**batch).last_hidden_state.float()
+            output[rows] = self._pool(hidden, batch["attention_mask"]).cpu().numpy()
+            progress.advance(len(rows))
+        return output
+
+    def _pool(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if self.spec.pooling == "cls":
+            pooled = hidden[:, 0]
+        else:
+            weights = mask.unsqueeze(2).float()
+            pooled = (hidden * weights).sum(1) / weights.sum(1)
+        return torch.nn.functional.normalize(pooled, dim=1) if self.spec.normalize else pooled

@@ -1,0 +1,90 @@
+"""The Markdown that stands above a run in MLflow's pages."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from sparsemill.tracking.artefacts import Artefact
+from sparsemill.tracking.names import STAGES, TAG_LIMIT, clip
+
+CONTENT = "mlflow.note.content"
+_LISTED = 30
+_STAGES = list(STAGES.values())
+
+
+class Link(NamedTuple):
+    """A run to point at."""
+
+    text: str
+    experiment_id: str
+    run_id: str
+
+    def markdown(self) -> str:
+        """A link that works in MLflow's pages at any address."""
+        return f"[{self.text}](#/experiments/{self.experiment_id}/runs/{self.run_id})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}".rstrip("0").rstrip(".") if abs(value) < 1000 else f"{value:.0f}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    if not rows:
+        return []
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return [*(f"| {' | '.join(cells)} |" for cells in lines), ""]
+
+
+def _listed(title: str, items: Sequence[str]) -> list[str]:
+    if not items:
+        return []
+    more = [f"and {len(items) - _LISTED} more"] if len(items) > _LISTED else []
+    return [f"**{title}:** {', '.join([*items[:_LISTED], *more])}", ""]
+
+
+def _rank(measure: str) -> tuple[bool, bool, str]:
+    """Effectiveness before what it costs: rank measures have a cutoff, latencies come last."""
+    return "@" not in measure, "_ms" in measure, measure
+
+
+def stage_note(artefact: Artefact, *, parent: Link | None, inputs: Sequence[Link], rows: Sequence[str]) -> str:
+    """Of one artefact: its values, a table in full, where its files are, what it was made of."""
+    lines = [f"`{artefact.key}`" + (f", a stage of {parent.markdown()}" if parent else ""), ""]
+    values = sorted(artefact.measures.items(), key=lambda item: _rank(item[0]))
+    lines += _table(["measure", "value"], [[name, _number(value)] for name, value in values])
+    table = artefact.folder / "table.md"
+    if artefact.address.head == "tables" and table.exists():
+        lines += [table.read_text(encoding="utf-8"), ""]
+    lines += _listed("Feeds", rows)
+    lines += _listed("Made of", [link.markdown() for link in inputs])
+    files = [f"`{name}`" for name in artefact.manifest["outputs"]]
+    lines += _listed(f"Files in `{artefact.folder.as_posix()}`", files)
+    lines += ["Settings: `config.yaml`; small files: `outputs/`; sizes and sha256 of all: `files.json` (*Artifacts*)."]
+    return clip("\n".join(lines), TAG_LIMIT)
+
+
+def system_note(
+    name: str, *, values: Mapping[tuple[str, str], float], stages: Sequence[Link], rows: Sequence[str]
+) -> str:
+    """Of one retriever and seed.
+
+    Args:
+        name: for example `ours seed-0`.
+        values: (collection, measure) -> value.
+        stages: its nested runs.
+        rows: `table/row label` of the rows it feeds.
+    """
+    collections = sorted({collection for collection, _ in values})
+    measures = sorted({measure for _, measure in values}, key=_rank)
+    cells = [
+        [
+            name,
+            *(_number(values[place]) if (place := (collection, name)) in values else "" for collection in collections),
+        ]
+        for name in measures
+    ]
+    ordered = sorted(stages, key=lambda link: _STAGES.index(link.text.split()[0]))
+    shown = [link for link in ordered if not link.text.startswith(("encode ", "index "))]
+    # MLflow's pages fold all but the first lines.
+    lines = [f"Retriever **{name}**: {', '.join(link.markdown() for link in shown)}", ""]
+    lines += [*_listed("Feeds", rows), *_table(["measure", *collections], cells)]
+    return clip("\n".join(lines), TAG_LIMIT)

@@ -1,0 +1,190 @@
+"""The tracking store: an SQLite database below the results folder, or a tracking server."""
+
+import fcntl
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from sparsemill.errors import UserError
+from sparsemill.files import read_json, write_json
+from sparsemill.tracking.names import SHARED
+
+logger = logging.getLogger("sparsemill.tracking")
+
+NAME = "store.json"
+DATABASE = "mlflow.db"
+_SQLITE = "sqlite:///"
+_SERVERS = ("http", "https")
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+
+# MLflow's defaults wait for minutes on a server that is down; a job must not.
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+EXPERIMENT_NOTE = """\
+Runs mirror the files of the results folder; this store can be deleted and published again. \
+Choose *Model training* at the top left.
+
+* **One retriever, one seed** is a parent run (`ours seed-0`) with its headline measures: tick the columns \
+`COLLECTION.nDCG_10`, `COLLECTION.FLOPS` and sort by them. Metric names write `_` for `@`.
+* Its **stages** are nested below it: training (curves), encoding, index, search, evaluation.
+* `config.yaml`, `manifest.json` and `outputs/` are in a run's *Artifacts*; files above the size limit are listed in \
+`files.json` with path, size and sha256.
+* Hide what was replaced: `tags.superseded_by IS NULL`. Retrievers only: `tags.level = 'system'`.
+"""
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open store.
+
+    Attributes:
+        client: `mlflow.MlflowClient`.
+        experiments: name -> id.
+    """
+
+    client: Any
+    experiments: dict[str, str]
+
+    def experiment(self, name: str) -> str:
+        """The id of an experiment.
+
+        Raises:
+            UserError: the store was not made for it.
+        """
+        if name not in self.experiments:
+            raise UserError(f"tracking store: no experiment {name!r}; it has {', '.join(sorted(self.experiments))}")
+        return self.experiments[name]
+
+
+def check_uri(uri: str) -> None:
+    """Refuse what MLflow cannot use and what would leak.
+
+    Raises:
+        UserError: an unknown kind of URI, or one that holds a password.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme.split("+")[0] not in (*_SERVERS, *_DATABASES):
+        raise UserError(f"tracking.uri {uri!r}: give http(s)://..., a database URI, or nothing for SQLite")
+    if parts.password is not None:
+        raise UserError(
+            "tracking.uri holds a password; remove it and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
+
+
+def write_store(folder: Path, *, uri: str, experiments: Iterable[str], root: str) -> Path:
+    """Write `store.json` into `folder`: where the store is, without touching it.
+
+    Args:
+        folder: the artefact's folder.
+        uri: a server, or empty for an SQLite database in `root`.
+        experiments: names of the MLflow experiments; the shared one is always there.
+        root: folder of the database and the uploaded files, as a user writes it (relative paths stay so).
+    """
+    uri = uri or f"{_SQLITE}{Path(root).as_posix()}/{DATABASE}"
+    check_uri(uri)
+    path = folder / NAME
+    write_json(path, {"uri": uri, "experiments": sorted({*experiments, SHARED}), "root": Path(root).as_posix()})
+    return path
+
+
+def create_store(folder: Path, spec: dict[str, Any]) -> None:
+    """Write `store.json` and create the store; one that is out of reach is a warning.
+
+    Args:
+        folder: the artefact's folder.
+        spec: `uri`, `experiments` (names), `root`.
+
+    Raises:
+        UserError: a malformed spec.
+    """
+    missing = [name for name in ("uri", "experiments", "root") if name not in spec]
+    if missing:
+        raise UserError(f"mlflow_init: the spec lacks {', '.join(missing)}")
+    write_store(folder, uri=spec["uri"], experiments=spec["experiments"], root=spec["root"])
+    try:
+        open_store(folder)
+    except UserError:
+        raise
+    except Exception as error:
+        logger.info("tracking failed", exc_info=True)
+        logger.warning("tracking: the store is out of reach (%s); publish tries again", failure(error))
+
+
+def failure(error: Exception) -> str:
+    """An exception in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+def client_of(uri: str) -> Any:
+    """An `MlflowClient` for `uri`, with MLflow's telemetry off and its loggers at warnings."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # One warning of ours says that the server is out of reach; retries need no lines of their own.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    return MlflowClient(tracking_uri=uri)
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _ensure_experiment(client: Any, name: str, location: str | None) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        tags = {"mlflow.note.content": EXPERIMENT_NOTE}
+        created: str = client.create_experiment(name, artifact_location=location, tags=tags)
+        return created
+    if location is not None and found.artifact_location != location:
+        raise RuntimeError(
+            f"experiment {name!r} keeps its files in {found.artifact_location}, not in {location}: the results folder "
+            "was moved; delete its `mlflow` folder and publish again"
+        )
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    identifier: str = found.experiment_id
+    return identifier
+
+
+def open_store(folder: Path) -> Store:
+    """Open the store that `folder/store.json` names, creating what is missing of it.
+
+    Creating is guarded by a file lock, because processes that migrate a fresh SQLite file together crash.
+
+    Raises:
+        UserError: `store.json` is missing or broken.
+        Exception: whatever MLflow raises when the store is out of reach.
+    """
+    described = read_json(folder / NAME)
+    root, uri = Path(described["root"]), described["uri"]
+    check_uri(uri)
+    if uri.startswith(_SQLITE):
+        # MLflow keeps opened databases by URI, so a relative one would outlive a change of the working folder.
+        uri = _SQLITE + str(Path(uri.removeprefix(_SQLITE)).absolute())
+    on_server = urlsplit(uri).scheme in _SERVERS
+    with _locked(root):
+        client = client_of(uri)
+        experiments = {}
+        for name in described["experiments"]:
+            location = None if on_server else (root / "artifacts" / name).resolve().as_uri()
+            experiments[name] = _ensure_experiment(client, name, location)
+    return Store(client, experiments)

@@ -1,0 +1,140 @@
+"""One training run from start to saved model; pre-training and fine-tuning differ only in their inputs."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sparsemill.errors import UserError
+from sparsemill.files import canonical_json, read_json, text_hash
+from sparsemill.models.encoder import build_encoder, query_weights, save_encoder
+from sparsemill.models.head import attach_head, detach_head
+from sparsemill.progress import Progress
+from sparsemill.study.models import Ensemble, Training
+from sparsemill.teachers.cache import load_embeddings
+from sparsemill.training.collator import Collator
+from sparsemill.training.data import CandidateTargets, InBatchTargets, Targets, TrainingData, load_data
+from sparsemill.training.metrics import Recorder, Stream, truncate_records
+from sparsemill.training.objective import Objective
+from sparsemill.training.schedule import Schedule
+from sparsemill.training.trainer import Trainer, last_checkpoint, make_deterministic, training_arguments
+
+
+def state_folder(root: Path, spec: dict[str, Any]) -> Path:
+    """Where this spec's checkpoints live; those of any other spec are removed, so that a changed spec starts anew."""
+    folder = root / text_hash(canonical_json(spec))
+    for other in root.glob("*"):
+        if other != folder:
+            shutil.rmtree(other)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def load_targets(
+    spec: Training, data: TrainingData, *, ensemble: Ensemble, targets: Path | None, embeddings: Sequence[Sequence[Path]]
+) -> Targets:
+    """Targets of the recipe: cached embeddings for in-batch rows, else the aggregated scores of candidate lists."""
+    if spec.in_batch:
+        return InBatchTargets(data, [load_embeddings(folders) for folders in embeddings], ensemble)
+    if targets is None:
+        raise UserError("in_batch is false, but no targets were given")
+    return CandidateTargets(data, targets)
+
+
+def _schedule(spec: Training, data: TrainingData, seed: int) -> Schedule:
+    if len(data.rows) < spec.queries_per_step:
+        raise UserError(
+            f"training set {spec.training_set}: {len(data.rows)} queries are fewer than queries_per_step "
+            f"({spec.queries_per_step})"
+        )
+    return Schedule(
+        data.positives,
+        data.negatives,
+        records=spec.steps * spec.queries_per_step,
+        documents_per_query=spec.documents_per_query,
+        seed=seed,
+    )
+
+
+def idf_vector(weights: dict[str, float]) -> torch.Tensor:
+    """[vocabulary], weights in id order."""
+    return torch.tensor(list(weights.values()))
+
+
+def train(
+    spec: Training,
+    *,
+    start: Path,
+    collection: Path,
+    candidates: Path,
+    idf: Path,
+    ensemble: Ensemble,
+    targets: Path | None,
+    embeddings: Sequence[Sequence[Path]],
+    out: Path,
+    state: Path,
+    seed: int,
+    device: str,
+    label: str,
+    stream: Stream,
+) -> dict[str, Any]:
+    """Train a retriever and save it.
+
+    Args:
+        spec: the recipe.
+        start: folder of a masked language model.
+        collection, candidates: texts, and the candidate lists of the training queries.
+        idf: `idf.json`, for the query side or the penalty.
+        ensemble: how teacher scores are combined, for in-batch rows.
+        targets: folder of aggregated scores, for candidate rows.
+        embeddings: shard folders of each teacher's embeddings, for in-batch rows.
+        out: folder for the model and `metrics.jsonl`.
+        state: folder of checkpoints; a run that was stopped goes on from the last one.
+        seed: of data order and torch.
+        device: `cpu` or `cuda`.
+        label: of progress lines.
+        stream: gets every metric record as it is written.
+
+    Returns:
+        Facts: queries, steps resumed from, last record.
+
+    Raises:
+        UserError: too few queries, collapsed or diverged training.
+    """
+    make_deterministic(seed)
+    data = load_data(collection, candidates)
+    schedule = _schedule(spec, data, seed)
+    weights = query_weights(start, idf if spec.query_side == "idf" else None)
+    encoder = build_encoder(
+        start, weights, query_length=spec.query_length, document_length=spec.document_length
+    )
+    attach_head(encoder)
+    collator = Collator(
+        data,
+        load_targets(spec, data, ensemble=ensemble, targets=targets, embeddings=embeddings),
+        encoder.preprocess,
+        in_batch=spec.in_batch,
+    )
+    table = idf_vector(query_weights(start, idf)) if spec.regulariser.weighting == "inverse_idf" else None
+    objective = Objective(encoder, spec, table)
+    checkpoint = last_checkpoint(state)
+    done = int(read_json(checkpoint / "trainer_state.json")["global_step"]) if checkpoint else 0
+    metrics = state / "metrics.jsonl"
+    truncate_records(metrics, step=done)
+    progress = Progress(label, spec.steps, unit="step")
+    progress.done = done
+    trainer = Trainer(
+        schedule=schedule,
+        model=encoder,
+        args=training_arguments(spec, state=state, seed=seed, device=device),
+        loss=objective,
+        data_collator=collator,
+        callbacks=[Recorder(objective, metrics, stream, log_steps=spec.log_steps, progress=progress)],
+    )
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    detach_head(encoder)
+    save_encoder(encoder.to("cpu"), out, weights)
+    shutil.copy(metrics, out / "metrics.jsonl")
+    return {"queries": len(data.rows), "resumed_at_step": done, "last_active_tokens": objective.statistics["active_tokens"]}

@@ -1,0 +1,89 @@
+"""The timing protocol under a clock that the test controls."""
+
+import gc
+import math
+
+import numpy as np
+import pytest
+
+from sparsemill.retrieval.latency import alternate, report, summarise
+
+
+class Machine:
+    """A clock, and functions that take a known time on it and write down who ran."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.calls: list[tuple[str, int]] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def function(self, name: str, seconds: list[list[float]]):
+        """`seconds[round][query]`."""
+        rounds = [0] * len(seconds[0])
+
+        def run(query: int) -> None:
+            self.calls.append((name, query))
+            self.now += seconds[rounds[query]][query]
+            rounds[query] += 1
+
+        return run
+
+
+def test_the_shortest_time_of_the_timed_passes_counts() -> None:
+    machine = Machine()
+    first = machine.function("a", [[0.001, 0.001], [0.005, 0.009], [0.007, 0.004]])
+    second = machine.function("b", [[0.001, 0.001], [0.002, 0.003], [0.006, 0.001]])
+    ours, theirs = alternate(first, second, queries=2, passes=2, warmup=1, clock=machine.clock)
+    np.testing.assert_allclose(ours, [5, 4])
+    np.testing.assert_allclose(theirs, [2, 1])
+
+
+def test_sides_alternate_and_the_order_swaps_each_pass() -> None:
+    machine = Machine()
+    alternate(
+        machine.function("a", [[1, 1]] * 2),
+        machine.function("b", [[1, 1]] * 2),
+        queries=2,
+        passes=2,
+        warmup=0,
+        clock=machine.clock,
+    )
+    assert machine.calls == [(name, query) for order in ("ab", "ba") for query in (0, 1) for name in order]
+
+
+def test_garbage_collection_is_off_while_timing_and_on_again_after_an_error() -> None:
+    def fail(query: int) -> None:
+        assert not gc.isenabled()
+        raise ZeroDivisionError
+
+    assert gc.isenabled()
+    with pytest.raises(ZeroDivisionError):
+        alternate(fail, fail, queries=1, passes=1, warmup=0)
+    assert gc.isenabled()
+
+
+def test_report_by_hand() -> None:
+    system, bm25 = np.array([1.0, 2.0, 6.0]), np.array([1.0, 1.0, 4.0])
+    assert summarise(system) == pytest.approx((3.0, 2.0, 5.92))
+    assert report(system, bm25, passes=5, k=10) == {
+        "mean_ms": 3.0,
+        "p50_ms": 2.0,
+        "p99_ms": pytest.approx(5.92),
+        "bm25_mean_ms": 2.0,
+        "bm25_p50_ms": 1.0,
+        "bm25_p99_ms": pytest.approx(3.94),
+        "latency/BM25": 1.5,
+        "queries": 3,
+        "passes": 5,
+        "k": 10,
+    }
+
+
+def test_a_function_against_itself_takes_about_as_long() -> None:
+    def work(query: int) -> float:
+        return sum(math.sqrt(i) for i in range(2000 + query))
+
+    ours, theirs = alternate(work, work, queries=20, passes=9, warmup=1)
+    assert ours.mean() / theirs.mean() == pytest.approx(1, abs=0.3)

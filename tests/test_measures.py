@@ -1,0 +1,100 @@
+"""Effectiveness measures: hand numbers, parity with a NumPy nDCG, and what is refused."""
+
+import numpy as np
+import pytest
+
+from sparsemill.data.collection import Qrel
+from sparsemill.errors import UserError
+from sparsemill.evaluation.measures import evaluate, is_ranking_measure, parse_measure
+from sparsemill.retrieval.runs import Hit, Run
+
+
+def ranked(*documents: str) -> list[Hit]:
+    return [Hit(document, float(len(documents) - place)) for place, document in enumerate(documents)]
+
+
+def ndcg(gains: list[int], judged: list[int], k: int) -> float:
+    """nDCG@k with linear gains, written from its definition."""
+    discount = 1 / np.log2(np.arange(2, k + 2))
+    got = np.array((gains + [0] * k)[:k])
+    ideal = np.array((sorted(judged, reverse=True) + [0] * k)[:k])
+    return float(got @ discount / (ideal @ discount))
+
+
+def test_ndcg_agrees_with_its_definition_on_graded_judgements() -> None:
+    random = np.random.default_rng(3)
+    qrels, run, expected = [], {}, {}
+    for query in ("q1", "q2", "q3"):
+        grades = {f"d{number}": int(grade) for number, grade in enumerate(random.integers(0, 4, 30))}
+        order = [f"d{number}" for number in random.permutation(40)]  # 10 of them are not judged
+        qrels += [Qrel(query, document, grade) for document, grade in grades.items()]
+        run[query] = ranked(*order)
+        expected[query] = ndcg([grades.get(document, 0) for document in order], list(grades.values()), 10)
+    found = evaluate(run, qrels, ["nDCG@10"])
+    for query, value in expected.items():
+        assert found.per_query[query]["nDCG@10"] == pytest.approx(value, abs=1e-6)
+    assert found.means["nDCG@10"] == pytest.approx(np.mean(list(expected.values())), abs=1e-6)
+
+
+QRELS = [
+    Qrel("q1", "a", 1),
+    Qrel("q1", "b", 2),
+    Qrel("q2", "c", 1),
+    Qrel("q3", "d", 0),  # judged, nothing relevant
+    Qrel("q4", "e", 1),  # not in the run
+]
+RUN: Run = {"q1": ranked("x", "a", "y", "b"), "q2": ranked("c"), "q3": ranked("d"), "q9": ranked("a")}
+
+
+def test_hand_computed_values() -> None:
+    found = evaluate(RUN, QRELS, ["MRR@10", "R@1", "R@100", "AP", "Success@1", "P@2"])
+    assert found.per_query["q1"] == pytest.approx(
+        {"MRR@10": 1 / 2, "R@1": 0, "R@100": 1, "AP": (1 / 2 + 2 / 4) / 2, "Success@1": 0, "P@2": 1 / 2}
+    )
+    # Means over the four judged queries: q3 has nothing relevant, q4 nothing found; both count 0.
+    assert found.means == pytest.approx(
+        {"MRR@10": 1.5 / 4, "R@1": 1 / 4, "R@100": 2 / 4, "AP": 1.5 / 4, "Success@1": 1 / 4, "P@2": 1 / 4}
+    )
+    assert found.missing == ["q4"]
+    assert found.unjudged == ["q9"]
+
+
+def test_relevance_threshold_applies_to_all_but_ndcg() -> None:
+    strict = evaluate(RUN, QRELS, ["MRR@10", "R@100", "AP", "nDCG@10"], relevance=2)
+    loose = evaluate(RUN, QRELS, ["MRR@10", "R@100", "AP", "nDCG@10"], relevance=1)
+    assert strict.per_query["q1"]["MRR@10"] == pytest.approx(1 / 4)
+    assert strict.per_query["q1"]["AP"] == pytest.approx(1 / 4)
+    assert strict.per_query["q2"]["R@100"] == 0
+    assert strict.means["nDCG@10"] == loose.means["nDCG@10"]
+
+
+def test_ties_are_broken_as_trec_eval_breaks_them() -> None:
+    tied: Run = {"q1": [Hit("a", 1.0), Hit("z", 1.0)]}  # trec_eval puts the larger id first
+    found = evaluate(tied, [Qrel("q1", "a", 1)], ["nDCG@10", "AP"])
+    assert found.means == pytest.approx({"nDCG@10": 1 / np.log2(3), "AP": 1 / 2})
+
+
+def test_a_run_without_judged_queries_is_refused() -> None:
+    with pytest.raises(UserError, match="none of the 4 judged queries"):
+        evaluate({"other": ranked("a")}, QRELS, ["AP"])
+    with pytest.raises(UserError, match="no judgements"):
+        evaluate(RUN, [], ["AP"])
+
+
+@pytest.mark.parametrize("name", ["NDCG@10", "nDCG@0", "nDCG@", "FLOPS", "", "R@x", "recip_rank"])
+def test_unknown_measures_are_refused_with_the_known_ones(name: str) -> None:
+    assert not is_ranking_measure(name)
+    with pytest.raises(UserError, match="known are nDCG"):
+        parse_measure(name)
+
+
+def test_a_missing_cutoff_is_named() -> None:
+    assert not is_ranking_measure("R")
+    with pytest.raises(UserError, match="R@100"):
+        parse_measure("R")
+
+
+@pytest.mark.parametrize("name", ["nDCG", "nDCG@10", "MRR", "MRR@10", "R@1000", "P@5", "AP", "AP@1000", "Success@5"])
+def test_known_measures_are_computed(name: str) -> None:
+    assert is_ranking_measure(name)
+    assert 0 < evaluate(RUN, QRELS, [name]).means[name] <= 1

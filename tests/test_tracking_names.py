@@ -1,0 +1,82 @@
+"""Names in MLflow, and the store's description."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sparsemill.errors import UserError
+from sparsemill.tables import collect
+from sparsemill.tracking.names import CIRCUMSTANCES, address, metric_name, metric_names, parameters
+from sparsemill.tracking.store import create_store, open_store, write_store
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_metric_names_are_legal_and_can_be_read_back() -> None:
+    assert metric_name("nDCG@10") == "nDCG_10"
+    assert metric_name("latency/BM25") == "latency/BM25"
+    names = metric_names(["R@10", "R_10", "R(rel=2)@10"])
+    assert names == {"R_10": "R@10", "R_10.2": "R_10", "R_rel_2__10": "R(rel=2)@10"}
+    assert metric_name("/a//b/") == "a/b"
+    assert metric_name("µ²") == "__"
+
+
+def test_addresses() -> None:
+    found = address("vectors/ours/seed-12/pydocs/shard-0001")
+    assert (found.parent_key, found.seed, found.run_name) == ("systems/ours/seed-12", 12, "encode pydocs shard-0001")
+    shared = address("collections/pydocs")
+    assert (shared.parent_key, shared.seed, shared.run_name) == ("", None, "collections/pydocs")
+    assert address("runs/bm25/fixed/pydocs/lucene").system_name == "bm25"
+
+
+def test_parameters_are_flat_and_short() -> None:
+    spec = {"a": {"b": 1.0, "c": None}, "teachers": ["x", "y"], "name": "n", "long": "z" * 7000, "empty": {}}
+    found = parameters(spec)
+    assert found["long"].endswith("(cut)")
+    assert len(found.pop("long")) == 6000
+    assert found == {"a.b": "1", "a.c": "null", "teachers": '["x","y"]', "name": "n", "empty": "{}"}
+
+
+def test_circumstances_are_those_of_the_tables() -> None:
+    assert set(CIRCUMSTANCES) == collect._CIRCUMSTANCES
+
+
+def test_the_description_of_a_store_holds_no_absolute_path_and_no_password(tmp_path: Path) -> None:
+    write_store(tmp_path, uri="", experiments=["b", "a", "a"], root="results/mlflow")
+    described = json.loads((tmp_path / "store.json").read_text())
+    uri = "sqlite:///results/mlflow/mlflow.db"
+    assert described == {"uri": uri, "experiments": ["a", "b", "shared"], "root": "results/mlflow"}
+    with pytest.raises(UserError, match="MLFLOW_TRACKING_PASSWORD"):
+        write_store(tmp_path, uri="https://me:secret@host", experiments=[], root="r")
+    with pytest.raises(UserError, match="give http"):
+        write_store(tmp_path, uri="./mlruns", experiments=[], root="r")
+    with pytest.raises(UserError, match="lacks experiments, root"):
+        create_store(tmp_path, {"uri": ""})
+
+
+def test_a_moved_results_folder_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    monkeypatch.chdir(one)
+    create_store(Path("store"), {"uri": "", "experiments": ["demo"], "root": "mlflow"})
+    assert set(open_store(Path("store")).experiments) == {"demo", "shared"}
+    one.rename(two)
+    monkeypatch.chdir(two)
+    with pytest.raises(RuntimeError, match="was moved"):
+        open_store(Path("store"))
+
+
+@pytest.mark.slow
+def test_processes_that_open_a_fresh_store_together_do_not_race(tmp_path: Path) -> None:
+    write_store(tmp_path / "store", uri="", experiments=["demo"], root=(tmp_path / "mlflow").as_posix())
+    code = (
+        "from pathlib import Path; from sparsemill.tracking.store import open_store;"
+        f"print(sorted(open_store(Path({str(tmp_path / 'store')!r})).experiments))"
+    )
+    command = [sys.executable, "-c", code]
+    jobs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    results = [job.communicate() for job in jobs]
+    assert results == [("['demo', 'shared']\n", "")] * 3

@@ -1,0 +1,120 @@
+# Glue between Snakemake and the package: the resolved study, paths, and the one shape of every command.
+import os
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(workflow.basedir)
+sys.path.insert(0, str(ROOT / "src"))
+
+from sparsemill.errors import UserError
+from sparsemill.files import canonical_json
+from sparsemill.study import check, edges, plan, specs
+from sparsemill.study.load import load_study
+from snakemake.exceptions import WorkflowError
+
+# Jobs use this interpreter and this checkout, also inside conda environments.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))
+os.environ.setdefault("SPARSEMILL_INVOCATION", time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
+
+try:
+    study = load_study(config, ROOT / "config")
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = Path(study.results)
+SCRIPTS = ROOT / "workflow" / "scripts"
+# The tail of every rule's command: what it is told beside its inputs.
+TAIL = "--out {params.out:q} --key {params.key:q} --log {log:q} --threads {threads} --spec {params.spec:q}"
+GPUS = int(study.device != "cpu" and (shutil.which("nvidia-smi") is not None or Path("/dev/nvidia0").exists()))
+
+
+def anyof(names):
+    """A wildcard constraint: one of the names that the config holds."""
+    return "|".join(sorted(map(re.escape, names), key=len, reverse=True)) or "(?!)"
+
+
+sparse_systems = [
+    *study.experiments,
+    *(name for name, teacher in study.teachers.items() if teacher.kind == "bm25"),
+]
+dense_systems = [name for name, teacher in study.teachers.items() if teacher.kind == "dense"]
+
+
+wildcard_constraints:
+    collection=anyof(study.collections),
+    backbone=anyof(study.backbones),
+    idf=anyof(study.idfs),
+    training_set=anyof(study.training_sets),
+    teacher=anyof(study.teachers),
+    ensemble=anyof(study.ensembles),
+    pretraining=anyof(study.pretrainings),
+    experiment=anyof(study.experiments),
+    table=anyof(study.tables),
+    figure=anyof(study.figures),
+    explanation=anyof(study.explanations),
+    system=anyof(check.system_names(study)),
+    variant=r"fixed|seed-\d+",
+    engine="lucene|exact|fusion",
+    method="minmax|zscore|rank|none",
+    seed=r"\d+",
+    shard=r"\d+",
+
+
+def path(key):
+    """Folder or file below the results folder."""
+    return str(RESULTS / key)
+
+
+def manifest(key):
+    """Manifest of an artefact: what rules depend on."""
+    return str(RESULTS / key / "manifest.json")
+
+
+def manifests(keys):
+    """Manifests of several artefacts."""
+    return [manifest(key) for key in keys]
+
+
+def parents(pattern):
+    """An input function: the manifests of what the artefact is made from, by name."""
+
+    def resolve(wildcards):
+        found = edges.upstream(study, pattern.format(**wildcards))
+        files = {name: manifests(keys) for name, keys in found.items()}
+        # The store must exist before anything streams to it, but a new store trains nothing again.
+        return {name: list(map(ancient, paths)) if name == "store" else paths for name, paths in files.items()}
+
+    return resolve
+
+
+def inputs(pattern):
+    """A `params` function: `--in NAME FOLDER...` for everything that the artefact is made from."""
+
+    def resolve(wildcards):
+        found = edges.upstream(study, pattern.format(**wildcards))
+        return [word for name, keys in found.items() if keys for word in ("--in", name, *map(path, keys))]
+
+    return resolve
+
+
+def spec(function, *names):
+    """A `params` function: canonical JSON of the config slice that `function` cuts for these wildcards."""
+
+    def resolve(wildcards):
+        return canonical_json(function(study, *(getattr(wildcards, name) for name in names)))
+
+    return resolve
+
+
+def key(pattern):
+    """A `params` function: the artefact's key."""
+    return lambda wildcards: pattern.format(**wildcards)
+
+
+def out(pattern):
+    """A `params` function: the artefact's folder."""
+    return lambda wildcards: path(pattern.format(**wildcards))

@@ -1,0 +1,75 @@
+# Measures of runs, vectors and indexes.
+rule evaluate_run:
+    # Effectiveness, per query and mean.
+    input:
+        unpack(parents("evaluations/{system}/{variant}/{collection}/{engine}")),
+    output:
+        manifest=path("evaluations/{system}/{variant}/{collection}/{engine}/manifest.json"),
+        measures=path("evaluations/{system}/{variant}/{collection}/{engine}/measures.json"),
+        per_query=path("evaluations/{system}/{variant}/{collection}/{engine}/per_query.parquet"),
+    log:
+        path("logs/evaluations/{system}/{variant}/{collection}/{engine}.log"),
+    benchmark:
+        path("benchmarks/evaluations/{system}/{variant}/{collection}/{engine}.tsv")
+    conda:
+        "../../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        inputs=inputs("evaluations/{system}/{variant}/{collection}/{engine}"),
+        out=out("evaluations/{system}/{variant}/{collection}/{engine}"),
+        key=key("evaluations/{system}/{variant}/{collection}/{engine}"),
+        spec=spec(specs.evaluate_run, "system", "variant", "collection", "engine"),
+    shell:
+        "python {SCRIPTS}/evaluate_run.py {params.inputs:q} " + TAIL
+
+
+rule measure_sparsity:
+    # FLOPS, tokens per document and per query.
+    input:
+        unpack(parents("sparsity/{system}/{variant}/{collection}")),
+    output:
+        manifest=path("sparsity/{system}/{variant}/{collection}/manifest.json"),
+        sparsity=path("sparsity/{system}/{variant}/{collection}/sparsity.json"),
+    log:
+        path("logs/sparsity/{system}/{variant}/{collection}.log"),
+    benchmark:
+        path("benchmarks/sparsity/{system}/{variant}/{collection}.tsv")
+    conda:
+        "../../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        inputs=inputs("sparsity/{system}/{variant}/{collection}"),
+        out=out("sparsity/{system}/{variant}/{collection}"),
+        key=key("sparsity/{system}/{variant}/{collection}"),
+        spec=spec(specs.measure_sparsity, "system", "variant", "collection"),
+    shell:
+        "python {SCRIPTS}/measure_sparsity.py {params.inputs:q} " + TAIL
+
+
+rule measure_latency:
+    # Query latency beside BM25, query by query in one process, alone on the machine.
+    input:
+        unpack(parents("latency/{system}/{variant}/{collection}")),
+    output:
+        manifest=path("latency/{system}/{variant}/{collection}/manifest.json"),
+        latency=path("latency/{system}/{variant}/{collection}/latency.json"),
+    log:
+        path("logs/latency/{system}/{variant}/{collection}.log"),
+    benchmark:
+        path("benchmarks/latency/{system}/{variant}/{collection}.tsv")
+    conda:
+        "../../envs/lucene.yaml"
+    threads: workflow.cores
+    resources:
+        mem_mb=4000,
+    params:
+        inputs=inputs("latency/{system}/{variant}/{collection}"),
+        out=out("latency/{system}/{variant}/{collection}"),
+        key=key("latency/{system}/{variant}/{collection}"),
+        spec=spec(specs.measure_latency, "system", "variant", "collection"),
+    shell:
+        "python {SCRIPTS}/measure_latency.py {params.inputs:q} " + TAIL

@@ -1,0 +1,137 @@
+# Vectors, indexes and runs.
+rule encode_corpus:
+    # Sparse vectors of one shard of a collection.
+    input:
+        unpack(parents("vectors/{experiment}/seed-{seed}/{collection}/shard-{shard}")),
+    output:
+        manifest=path("vectors/{experiment}/seed-{seed}/{collection}/shard-{shard}/manifest.json"),
+        vectors=path("vectors/{experiment}/seed-{seed}/{collection}/shard-{shard}/vectors.npz"),
+        ids=path("vectors/{experiment}/seed-{seed}/{collection}/shard-{shard}/ids.txt"),
+    log:
+        path("logs/vectors/{experiment}/seed-{seed}/{collection}/shard-{shard}.log"),
+    benchmark:
+        path("benchmarks/vectors/{experiment}/seed-{seed}/{collection}/shard-{shard}.tsv")
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=4000,
+    params:
+        inputs=inputs("vectors/{experiment}/seed-{seed}/{collection}/shard-{shard}"),
+        out=out("vectors/{experiment}/seed-{seed}/{collection}/shard-{shard}"),
+        key=key("vectors/{experiment}/seed-{seed}/{collection}/shard-{shard}"),
+        spec=spec(specs.encode_corpus, "experiment", "shard"),
+    shell:
+        "python {SCRIPTS}/encode_corpus.py {params.inputs:q} " + TAIL
+
+
+rule build_index:
+    # An engine's index, its statistics checked against the vectors.
+    input:
+        unpack(parents("indexes/{system}/{variant}/{collection}/{engine}")),
+    output:
+        manifest=path("indexes/{system}/{variant}/{collection}/{engine}/manifest.json"),
+    log:
+        path("logs/indexes/{system}/{variant}/{collection}/{engine}.log"),
+    benchmark:
+        path("benchmarks/indexes/{system}/{variant}/{collection}/{engine}.tsv")
+    wildcard_constraints:
+        system=anyof(sparse_systems),
+        engine="lucene|exact",
+    conda:
+        "../../envs/lucene.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        inputs=inputs("indexes/{system}/{variant}/{collection}/{engine}"),
+        out=out("indexes/{system}/{variant}/{collection}/{engine}"),
+        key=key("indexes/{system}/{variant}/{collection}/{engine}"),
+        spec=spec(specs.build_index, "system", "engine"),
+    shell:
+        "python {SCRIPTS}/build_index.py {params.inputs:q} " + TAIL
+
+
+rule search:
+    # The run of BM25 or of a trained retriever.
+    input:
+        unpack(parents("runs/{system}/{variant}/{collection}/{engine}")),
+    output:
+        manifest=path("runs/{system}/{variant}/{collection}/{engine}/manifest.json"),
+        run=path("runs/{system}/{variant}/{collection}/{engine}/run.trec"),
+    log:
+        path("logs/runs/{system}/{variant}/{collection}/{engine}.log"),
+    benchmark:
+        path("benchmarks/runs/{system}/{variant}/{collection}/{engine}.tsv")
+    wildcard_constraints:
+        system=anyof(sparse_systems),
+        engine="lucene|exact",
+    conda:
+        "../../envs/lucene.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        inputs=inputs("runs/{system}/{variant}/{collection}/{engine}"),
+        out=out("runs/{system}/{variant}/{collection}/{engine}"),
+        key=key("runs/{system}/{variant}/{collection}/{engine}"),
+        spec=spec(specs.search, "system", "variant", "collection", "engine"),
+    shell:
+        "python {SCRIPTS}/search.py {params.inputs:q} " + TAIL
+
+
+rule search_dense:
+    # The run of a dense teacher, by exhaustive search.
+    input:
+        unpack(parents("runs/{system}/{variant}/{collection}/{engine}")),
+    output:
+        manifest=path("runs/{system}/{variant}/{collection}/{engine}/manifest.json"),
+        run=path("runs/{system}/{variant}/{collection}/{engine}/run.trec"),
+    log:
+        path("logs/runs/{system}/{variant}/{collection}/{engine}.log"),
+    benchmark:
+        path("benchmarks/runs/{system}/{variant}/{collection}/{engine}.tsv")
+    wildcard_constraints:
+        system=anyof(dense_systems),
+        engine="exact",
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        inputs=inputs("runs/{system}/{variant}/{collection}/{engine}"),
+        out=out("runs/{system}/{variant}/{collection}/{engine}"),
+        key=key("runs/{system}/{variant}/{collection}/{engine}"),
+        spec=spec(specs.search, "system", "variant", "collection", "engine"),
+    shell:
+        "python {SCRIPTS}/search_dense.py {params.inputs:q} " + TAIL
+
+
+rule fuse_runs:
+    # The run of an ensemble: its teachers' runs, normalised and added.
+    input:
+        unpack(parents("runs/{system}/{variant}/{collection}/{engine}")),
+    output:
+        manifest=path("runs/{system}/{variant}/{collection}/{engine}/manifest.json"),
+        run=path("runs/{system}/{variant}/{collection}/{engine}/run.trec"),
+    log:
+        path("logs/runs/{system}/{variant}/{collection}/{engine}.log"),
+    benchmark:
+        path("benchmarks/runs/{system}/{variant}/{collection}/{engine}.tsv")
+    wildcard_constraints:
+        system=anyof(study.ensembles),
+        engine="fusion",
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        inputs=inputs("runs/{system}/{variant}/{collection}/{engine}"),
+        out=out("runs/{system}/{variant}/{collection}/{engine}"),
+        key=key("runs/{system}/{variant}/{collection}/{engine}"),
+        spec=spec(specs.search, "system", "variant", "collection", "engine"),
+    shell:
+        "python {SCRIPTS}/fuse_runs.py {params.inputs:q} " + TAIL

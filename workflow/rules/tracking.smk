@@ -1,0 +1,73 @@
+# The MLflow mirror.
+rule mlflow_init:
+    # Create the tracking store once, before anything writes to it.
+    input:
+        unpack(parents("store")),
+    output:
+        manifest=path("store/manifest.json"),
+    log:
+        path("logs/store.log"),
+    benchmark:
+        path("benchmarks/store.tsv")
+    conda:
+        "../../envs/mlflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        inputs=inputs("store"),
+        out=out("store"),
+        key=key("store"),
+        spec=spec(specs.mlflow_init),
+    shell:
+        "python {SCRIPTS}/mlflow_init.py {params.inputs:q} " + TAIL
+
+
+rule publish:
+    # Mirror every artefact and metric in MLflow; twice is a no-op.
+    input:
+        unpack(parents("published")),
+    output:
+        manifest=path("published/manifest.json"),
+        receipts=path("published/receipts.json"),
+    log:
+        path("logs/published.log"),
+    benchmark:
+        path("benchmarks/published.tsv")
+    conda:
+        "../../envs/mlflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        inputs=inputs("published"),
+        out=out("published"),
+        key=key("published"),
+        spec=spec(specs.publish),
+    shell:
+        "python {SCRIPTS}/publish.py {params.inputs:q} " + TAIL
+
+
+rule verify_tracking:
+    # Tables from MLflow equal tables from files.
+    input:
+        unpack(parents("verified")),
+    output:
+        manifest=path("verified/manifest.json"),
+        equality=path("verified/equality.json"),
+    log:
+        path("logs/verified.log"),
+    benchmark:
+        path("benchmarks/verified.tsv")
+    conda:
+        "../../envs/mlflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        inputs=inputs("verified"),
+        out=out("verified"),
+        key=key("verified"),
+        spec=spec(specs.verify_tracking),
+    shell:
+        "python {SCRIPTS}/verify_tracking.py {params.inputs:q} " + TAIL

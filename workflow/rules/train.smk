@@ -1,0 +1,53 @@
+# Pre-training and fine-tuning.
+rule pretrain:
+    # Pre-train with in-batch rows; siamese teachers through cached embeddings.
+    input:
+        unpack(parents("pretrained/{pretraining}/seed-{seed}")),
+    output:
+        manifest=path("pretrained/{pretraining}/seed-{seed}/manifest.json"),
+        metrics=path("pretrained/{pretraining}/seed-{seed}/metrics.jsonl"),
+        weights=path("pretrained/{pretraining}/seed-{seed}/query_weights.json"),
+    log:
+        path("logs/pretrained/{pretraining}/seed-{seed}.log"),
+    benchmark:
+        path("benchmarks/pretrained/{pretraining}/seed-{seed}.tsv")
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=6000,
+    params:
+        inputs=inputs("pretrained/{pretraining}/seed-{seed}"),
+        out=out("pretrained/{pretraining}/seed-{seed}"),
+        key=key("pretrained/{pretraining}/seed-{seed}"),
+        spec=spec(specs.pretrain, "pretraining", "seed"),
+    shell:
+        "python {SCRIPTS}/pretrain.py {params.inputs:q} " + TAIL
+
+
+rule finetune:
+    # Fine-tune on candidate lists.
+    input:
+        unpack(parents("models/{experiment}/seed-{seed}")),
+    output:
+        manifest=path("models/{experiment}/seed-{seed}/manifest.json"),
+        metrics=path("models/{experiment}/seed-{seed}/metrics.jsonl"),
+        weights=path("models/{experiment}/seed-{seed}/query_weights.json"),
+    log:
+        path("logs/models/{experiment}/seed-{seed}.log"),
+    benchmark:
+        path("benchmarks/models/{experiment}/seed-{seed}.tsv")
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=6000,
+    params:
+        inputs=inputs("models/{experiment}/seed-{seed}"),
+        out=out("models/{experiment}/seed-{seed}"),
+        key=key("models/{experiment}/seed-{seed}"),
+        spec=spec(specs.finetune, "experiment", "seed"),
+    shell:
+        "python {SCRIPTS}/finetune.py {params.inputs:q} " + TAIL

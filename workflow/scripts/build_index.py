@@ -1,0 +1,35 @@
+"""Index a collection for search: BM25 from its texts, or learned sparse vectors in Lucene or in memory."""
+
+import sys
+
+from sparsemill.errors import UserError
+from sparsemill.job import Job, main
+
+
+def run(job: Job) -> None:
+    engine = job.spec["engine"]
+    if engine == "bm25":
+        from sparsemill.data.collection import document_count, read_corpus
+        from sparsemill.retrieval.lucene_bm25 import build_bm25
+
+        collection = job.input("collection")
+        statistics = build_bm25(job.out, read_corpus(collection), total=document_count(collection))
+    elif engine == "lucene":
+        from sparsemill.retrieval.lucene_impact import build_impact
+        from sparsemill.retrieval.query_encoder import read_vocabulary
+
+        vocabulary = read_vocabulary(job.input("model"))
+        statistics = build_impact(
+            job.out, job.inputs["vectors"], vocabulary=vocabulary, quantisation=job.spec["quantisation"]
+        )
+    elif engine == "exact":
+        from sparsemill.retrieval.exact import build_exact
+
+        statistics = build_exact(job.out, job.inputs["vectors"])
+    else:
+        raise UserError(f"engine {engine!r} is unknown; there are bm25, lucene and exact")
+    job.facts.update(engine=engine, **statistics._asdict())
+
+
+if __name__ == "__main__":
+    sys.exit(main("build_index", run, doc=__doc__))

@@ -1,0 +1,40 @@
+"""Encode one shard of a collection's documents with a trained retriever."""
+
+import sys
+
+from sparsemill.job import Job, main
+
+
+def run(job: Job) -> None:
+    """Write the shard's sparse vectors and ids."""
+    from sparsemill.quiet import quiet_libraries
+
+    quiet_libraries()
+    from scipy import sparse
+
+    from sparsemill.data.collection import read_corpus
+    from sparsemill.device import choose_device, set_torch_threads
+    from sparsemill.models.encode import encode_documents, load_encoder
+    from sparsemill.teachers.score import shard_bounds
+
+    spec = job.spec
+    job.device = choose_device(spec["device"])
+    set_torch_threads(job.threads)
+    documents = list(read_corpus(job.input("collection")))
+    start, end = shard_bounds(len(documents), shard=spec["shard"], shards=spec["shards"])
+    shard = documents[start:end]
+    encoder = load_encoder(job.input("model"), document_length=spec["encode_length"], device=job.device)
+    vectors = encode_documents(
+        encoder,
+        [document.contents for document in shard],
+        tokens=spec["encode_tokens"],
+        precision=spec["precision"],
+        label=job.key,
+    )
+    sparse.save_npz(job.out / "vectors.npz", vectors, compressed=False)
+    (job.out / "ids.txt").write_text("".join(f"{document.id}\n" for document in shard), encoding="utf-8")
+    job.facts.update(documents=len(shard), postings=int(vectors.nnz))
+
+
+if __name__ == "__main__":
+    sys.exit(main("encode_corpus", run, doc=__doc__))

@@ -1,0 +1,59 @@
+"""Show what trained retrievers do with a few test queries, on one page."""
+
+import sys
+from typing import Any
+
+from sparsemill.job import Job, main
+
+
+def run(job: Job) -> None:
+    """Write `explain.html`.
+
+    Inputs: `collection`; of each system `run_<i>`, `vectors_<i>` (shards), `model_<i>` and, if it replaces the query
+    weights, `idf_<i>`; `run_baseline`, if ranks are compared.
+    """
+    from sparsemill.data.collection import read_corpus, read_qrels, read_queries
+    from sparsemill.files import write_text
+    from sparsemill.retrieval.runs import read_run
+    from sparsemill.tables.explain import choose_queries, explain, needed_documents
+    from sparsemill.tables.explain_page import page
+
+    spec, collection = job.spec, job.input("collection")
+    qrels = read_qrels(collection, split=spec["split"])
+    queries = choose_queries(
+        read_queries(collection, split=spec["split"]), qrels, count=spec["queries"], relevance=spec["relevance"]
+    )
+    runs = [read_run(job.input(f"run_{number}") / "run.trec") for number in range(len(spec["systems"]))]
+    wanted = needed_documents(queries, runs)
+    documents = {document.id: document for document in read_corpus(collection) if document.id in wanted}
+    systems = [
+        read_system(job, number, runs[number], needed_documents(queries, [runs[number]])) for number in range(len(runs))
+    ]
+    baseline = None
+    if "run_baseline" in job.inputs:
+        baseline = (label(job, spec["baseline"]), read_run(job.input("run_baseline") / "run.trec"))
+    explained = explain(queries, systems, documents, qrels, relevance=spec["relevance"], baseline=baseline)
+    title = f"How {label(job, spec['systems'][0]) if len(systems) == 1 else 'the retrievers'} read queries"
+    write_text(job.out / "explain.html", page(explained, title=title, collection=spec["collection"]))
+    job.facts["queries"] = [query.id for query in queries]
+
+
+def label(job: Job, system: str) -> str:
+    """A system's name for readers."""
+    return str(job.spec["labels"].get(system, system))
+
+
+def read_system(job: Job, number: int, results: Any, wanted: set[str]) -> Any:
+    """The side of the page that belongs to the system of that number."""
+    from sparsemill.tables.explain import System, read_vectors
+    from sparsemill.tables.tokens import Tokens
+
+    system = job.spec["systems"][number]
+    idf = job.input(f"idf_{number}") / "idf.json" if f"idf_{number}" in job.inputs else None
+    tokens = Tokens(job.input(f"model_{number}"), query_length=job.spec["query_lengths"][system], idf=idf)
+    vectors = read_vectors(job.inputs[f"vectors_{number}"], wanted, tokens.vocabulary)
+    return System(label(job, system), results, vectors, tokens.weigh, tokens.split)
+
+
+if __name__ == "__main__":
+    sys.exit(main("explain_queries", run, doc=__doc__))

@@ -1,0 +1,39 @@
+"""Time a retriever against BM25, query by query in one process and thread, with the encoding of the query."""
+
+import sys
+
+from sparsemill.job import Job, main
+
+
+def run(job: Job) -> None:
+    from sparsemill.data.collection import read_queries
+    from sparsemill.files import write_json
+    from sparsemill.retrieval.latency import alternate, report
+    from sparsemill.retrieval.retriever import open_search
+
+    spec = job.spec
+    k, passes = spec["k"], spec["passes"]
+    bm25 = open_search("bm25", job.input("bm25"), **spec["bm25"])
+    system = open_search(
+        "bm25" if spec["kind"] == "bm25" else spec["engine"],
+        job.input("index"),
+        **spec["bm25"],
+        model=job.input("model") if "model" in job.inputs else None,
+        idf=job.input("idf") / "idf.json" if "idf" in job.inputs else None,
+        query_length=spec.get("query_length"),
+    )
+    texts = [[query.text] for query in read_queries(job.input("collection"), split=spec["split"])]
+    times = alternate(
+        lambda number: system(texts[number], k),
+        lambda number: bm25(texts[number], k),
+        queries=len(texts),
+        passes=passes,
+        warmup=spec.get("warmup", 1),
+    )
+    measured = report(*times, passes=passes, k=k)
+    write_json(job.out / "latency.json", measured)
+    job.facts.update(measured)
+
+
+if __name__ == "__main__":
+    sys.exit(main("measure_latency", run, doc=__doc__))

@@ -1,0 +1,49 @@
+"""Measure FLOPS, tokens per document and per query, and postings of a retriever on a collection."""
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from sparsemill.job import Job, main
+
+
+def run(job: Job) -> None:
+    """Write `sparsity.json`; weights are counted as the index holds them, those that round to 0 are not active."""
+    from sparsemill.evaluation.sparsity import count_active, sparsity
+    from sparsemill.files import write_json
+
+    read = {"experiment": read_experiment, "bm25": read_bm25}[job.spec["kind"]]
+    queries, documents = read(job)
+    found = sparsity(count_active([queries]), count_active(documents))
+    write_json(job.out / "sparsity.json", found.named())
+    job.facts.update(queries=queries.shape[0], documents=found.documents, postings=found.postings)
+
+
+def read_experiment(job: Job) -> tuple[Any, Iterator[Any]]:
+    """Queries encoded by `model` (with `idf`, if given) and documents of the `vectors` shards, both quantised."""
+    from sparsemill.data.collection import read_queries
+    from sparsemill.retrieval.query_encoder import QueryEncoder
+    from sparsemill.retrieval.vectors import quantise, read_shards
+
+    scale = job.spec["quantisation"]
+    idf = job.input("idf") / "idf.json" if "idf" in job.inputs else None
+    encoder = QueryEncoder(job.input("model"), query_length=job.spec["query_length"], idf=idf)
+    texts = [query.text for query in read_queries(job.input("collection"), split=job.spec["split"])]
+    documents = (quantise(shard.matrix, scale) for shard in read_shards(job.inputs["vectors"]))
+    return quantise(encoder.encode(texts), scale), documents
+
+
+def read_bm25(job: Job) -> tuple[Any, list[Any]]:
+    """Queries of the split and documents from the `vectors` that BM25 caches as a teacher."""
+    from sparsemill.data.collection import read_queries
+    from sparsemill.teachers.cache import load_embeddings
+
+    collection, split = job.input("collection"), job.spec["split"]
+    judged = {query.id for query in read_queries(collection, split=split)}
+    rows = [row for row, query in enumerate(read_queries(collection)) if query.id in judged]
+    cached: Any = load_embeddings(job.inputs["vectors"])
+    return cached.queries[rows], [cached.documents]
+
+
+if __name__ == "__main__":
+    sys.exit(main("measure_sparsity", run, doc=__doc__))

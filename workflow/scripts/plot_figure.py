@@ -1,0 +1,46 @@
+"""Draw a figure: effectiveness against cost, or activation against FLOPS penalty by token."""
+
+import sys
+from typing import Any
+
+from sparsemill.job import Job, main
+
+
+def run(job: Job) -> None:
+    """Write `figure.svg` and `figure.png`."""
+    from sparsemill.study.models import Figure
+    from sparsemill.tables.plots import save
+
+    figure = Figure(**job.spec["figure"])
+    draw = draw_tradeoff if figure.kind == "tradeoff" else draw_activation
+    save(draw(job, figure), job.out)
+    job.facts["systems"] = len(figure.systems)
+
+
+def draw_tradeoff(job: Job, figure: Any) -> Any:
+    """From the input `tidy`."""
+    import pandas as pd
+
+    from sparsemill.tables.plots import tradeoff
+
+    frame = pd.read_parquet(job.input("tidy") / "results.parquet")
+    return tradeoff(figure, frame, engines=job.spec["engines"], labels=job.spec["labels"])
+
+
+def draw_activation(job: Job, figure: Any) -> Any:
+    """From the inputs `vectors_<i>` (shards) and `model_<i>`, one pair for each of the figure's systems."""
+    from sparsemill.retrieval.query_encoder import read_vocabulary
+    from sparsemill.tables.activation import sample_documents, token_use
+    from sparsemill.tables.plots import activation
+
+    panels = []
+    for number, system in enumerate(figure.systems):
+        batch = sample_documents(job.inputs[f"vectors_{number}"])
+        vocabulary = read_vocabulary(job.input(f"model_{number}"))
+        panels.append((job.spec["labels"].get(system, system), token_use(batch, vocabulary)))
+        job.facts["documents"] = batch.shape[0]
+    return activation(panels)
+
+
+if __name__ == "__main__":
+    sys.exit(main("plot_figure", run, doc=__doc__))
