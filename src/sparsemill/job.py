@@ -16,7 +16,7 @@ from typing import Any
 
 from sparsemill import manifest
 from sparsemill.errors import UserError
-from sparsemill.files import atomic_folder
+from sparsemill.files import atomic_folder, read_json
 
 logger = logging.getLogger("sparsemill")
 
@@ -66,6 +66,13 @@ def _parse(stage: str, doc: str | None, argv: list[str] | None) -> argparse.Name
     return parser.parse_args(argv)
 
 
+def _parse_spec(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"--spec: not JSON at character {error.pos}: {error.msg}") from None
+
+
 def _start_logging(path: Path | None) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if path is not None:
@@ -75,7 +82,8 @@ def _start_logging(path: Path | None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=handlers)
 
 
-def _input_contents(inputs: dict[str, list[Path]]) -> dict[str, str]:
+def input_contents(inputs: dict[str, list[Path]]) -> dict[str, str]:
+    """Input name -> `content` of its manifest, for inputs that have one; `name[i]` where there are several."""
     contents = {}
     for name, paths in inputs.items():
         for number, path in enumerate(paths):
@@ -94,7 +102,7 @@ def _execute(job: Job, run: Callable[[Job], None]) -> None:
             stage=job.stage,
             key=job.key,
             spec=job.spec,
-            inputs=_input_contents(job.inputs),
+            inputs=input_contents(job.inputs),
             facts=job.facts,
             started=started,
             device=job.device,
@@ -120,7 +128,7 @@ def main(stage: str, run: Callable[[Job], None], *, doc: str | None = None, argv
     limit_threads(arguments.threads)
     try:
         text = arguments.spec
-        spec = json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
+        spec = read_json(Path(text[1:])) if text.startswith("@") else _parse_spec(text)
         job = Job(
             stage=stage,
             key=arguments.key or arguments.out.as_posix(),

@@ -16,8 +16,11 @@ from sparsemill.study.load import load_study
 from snakemake.exceptions import WorkflowError
 
 # Jobs use this interpreter and this checkout, also inside conda environments.
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+    PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")])),
+    SPARSEMILL_SCRIPTS=str(ROOT / "workflow" / "scripts"),
+)
 os.environ.setdefault("SPARSEMILL_INVOCATION", time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
 
 try:
@@ -26,10 +29,8 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 RESULTS = Path(study.results)
-SCRIPTS = ROOT / "workflow" / "scripts"
-# The tail of every rule's command: what it is told beside its inputs.
-TAIL = "--out {params.out:q} --key {params.key:q} --log {log:q} --threads {threads} --spec {params.spec:q}"
-GPUS = int(study.device != "cpu" and (shutil.which("nvidia-smi") is not None or Path("/dev/nvidia0").exists()))
+NVIDIA = Path(os.sep, "dev", "nvidia0")
+GPUS = int(study.device != "cpu" and (shutil.which("nvidia-smi") is not None or NVIDIA.exists()))
 
 
 def anyof(names):
@@ -118,3 +119,9 @@ def key(pattern):
 def out(pattern):
     """A `params` function: the artefact's folder."""
     return lambda wildcards: path(pattern.format(**wildcards))
+
+
+def command(script):
+    """The shell command of a rule; the checkout's place is not in it, so that moving it runs nothing again."""
+    told = "--key {params.key:q} --log {log:q} --threads {threads} --spec {params.spec:q}"
+    return f'python "$SPARSEMILL_SCRIPTS"/{script}.py {{params.inputs:q}} --out {{params.out:q}} {told}'

@@ -23,7 +23,7 @@ rule fetch_collection:
         key=key("collections/{collection}"),
         spec=spec(specs.fetch_collection, "collection"),
     shell:
-        "python {SCRIPTS}/fetch_collection.py {params.inputs:q} " + TAIL
+        command("fetch_collection")
 
 
 rule prepare_backbone:
@@ -48,7 +48,7 @@ rule prepare_backbone:
         key=key("backbones/{backbone}"),
         spec=spec(specs.prepare_backbone, "backbone"),
     shell:
-        "python {SCRIPTS}/prepare_backbone.py {params.inputs:q} " + TAIL
+        command("prepare_backbone")
 
 
 rule count_idf:
@@ -73,4 +73,4 @@ rule count_idf:
         key=key("idfs/{idf}"),
         spec=spec(specs.count_idf, "idf"),
     shell:
-        "python {SCRIPTS}/count_idf.py {params.inputs:q} " + TAIL
+        command("count_idf")

@@ -21,7 +21,7 @@ rule normalize_scores:
         key=key("normalized/{training_set}/{teacher}/{method}"),
         spec=spec(specs.normalize_scores, "method"),
     shell:
-        "python {SCRIPTS}/normalize_scores.py {params.inputs:q} " + TAIL
+        command("normalize_scores")
 
 
 rule aggregate_scores:
@@ -46,4 +46,4 @@ rule aggregate_scores:
         key=key("targets/{training_set}/{ensemble}"),
         spec=spec(specs.aggregate_scores, "ensemble"),
     shell:
-        "python {SCRIPTS}/aggregate_scores.py {params.inputs:q} " + TAIL
+        command("aggregate_scores")

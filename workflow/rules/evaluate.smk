@@ -22,7 +22,7 @@ rule evaluate_run:
         key=key("evaluations/{system}/{variant}/{collection}/{engine}"),
         spec=spec(specs.evaluate_run, "system", "variant", "collection", "engine"),
     shell:
-        "python {SCRIPTS}/evaluate_run.py {params.inputs:q} " + TAIL
+        command("evaluate_run")
 
 
 rule measure_sparsity:
@@ -47,7 +47,7 @@ rule measure_sparsity:
         key=key("sparsity/{system}/{variant}/{collection}"),
         spec=spec(specs.measure_sparsity, "system", "variant", "collection"),
     shell:
-        "python {SCRIPTS}/measure_sparsity.py {params.inputs:q} " + TAIL
+        command("measure_sparsity")
 
 
 rule measure_latency:
@@ -72,4 +72,4 @@ rule measure_latency:
         key=key("latency/{system}/{variant}/{collection}"),
         spec=spec(specs.measure_latency, "system", "variant", "collection"),
     shell:
-        "python {SCRIPTS}/measure_latency.py {params.inputs:q} " + TAIL
+        command("measure_latency")

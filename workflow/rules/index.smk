@@ -23,7 +23,7 @@ rule encode_corpus:
         key=key("vectors/{experiment}/seed-{seed}/{collection}/shard-{shard}"),
         spec=spec(specs.encode_corpus, "experiment", "shard"),
     shell:
-        "python {SCRIPTS}/encode_corpus.py {params.inputs:q} " + TAIL
+        command("encode_corpus")
 
 
 rule build_index:
@@ -50,7 +50,7 @@ rule build_index:
         key=key("indexes/{system}/{variant}/{collection}/{engine}"),
         spec=spec(specs.build_index, "system", "engine"),
     shell:
-        "python {SCRIPTS}/build_index.py {params.inputs:q} " + TAIL
+        command("build_index")
 
 
 rule search:
@@ -78,7 +78,7 @@ rule search:
         key=key("runs/{system}/{variant}/{collection}/{engine}"),
         spec=spec(specs.search, "system", "variant", "collection", "engine"),
     shell:
-        "python {SCRIPTS}/search.py {params.inputs:q} " + TAIL
+        command("search")
 
 
 rule search_dense:
@@ -106,7 +106,7 @@ rule search_dense:
         key=key("runs/{system}/{variant}/{collection}/{engine}"),
         spec=spec(specs.search, "system", "variant", "collection", "engine"),
     shell:
-        "python {SCRIPTS}/search_dense.py {params.inputs:q} " + TAIL
+        command("search_dense")
 
 
 rule fuse_runs:
@@ -134,4 +134,4 @@ rule fuse_runs:
         key=key("runs/{system}/{variant}/{collection}/{engine}"),
         spec=spec(specs.search, "system", "variant", "collection", "engine"),
     shell:
-        "python {SCRIPTS}/fuse_runs.py {params.inputs:q} " + TAIL
+        command("fuse_runs")

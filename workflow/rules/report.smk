@@ -22,7 +22,7 @@ rule collect_results:
         key=key("tidy"),
         spec=spec(specs.collect_results),
     shell:
-        "python {SCRIPTS}/collect_results.py {params.inputs:q} " + TAIL
+        command("collect_results")
 
 
 rule test_significance:
@@ -47,7 +47,7 @@ rule test_significance:
         key=key("significance/{table}"),
         spec=spec(specs.test_significance, "table"),
     shell:
-        "python {SCRIPTS}/test_significance.py {params.inputs:q} " + TAIL
+        command("test_significance")
 
 
 rule render_table:
@@ -81,7 +81,7 @@ rule render_table:
         spec=spec(specs.render_table, "table"),
         caption=lambda wildcards: study.tables[wildcards.table].caption,
     shell:
-        "python {SCRIPTS}/render_table.py {params.inputs:q} " + TAIL
+        command("render_table")
 
 
 rule plot_figure:
@@ -114,7 +114,7 @@ rule plot_figure:
         caption=lambda wildcards: study.figures[wildcards.figure].caption,
         kind=lambda wildcards: study.figures[wildcards.figure].kind,
     shell:
-        "python {SCRIPTS}/plot_figure.py {params.inputs:q} " + TAIL
+        command("plot_figure")
 
 
 rule explain_queries:
@@ -144,7 +144,7 @@ rule explain_queries:
         key=key("explain/{explanation}"),
         spec=spec(specs.explain_queries, "explanation"),
     shell:
-        "python {SCRIPTS}/explain_queries.py {params.inputs:q} " + TAIL
+        command("explain_queries")
 
 
 rule check_expected:
@@ -169,4 +169,4 @@ rule check_expected:
         key=key("expected"),
         spec=spec(specs.check_expected),
     shell:
-        "python {SCRIPTS}/check_expected.py {params.inputs:q} " + TAIL
+        command("check_expected")

@@ -21,7 +21,7 @@ rule search_training:
         key=key("mining/{training_set}"),
         spec=spec(specs.search_training, "training_set"),
     shell:
-        "python {SCRIPTS}/search.py {params.inputs:q} " + TAIL
+        command("search")
 
 
 rule mine_candidates:
@@ -46,7 +46,7 @@ rule mine_candidates:
         key=key("candidates/{training_set}"),
         spec=spec(specs.mine_candidates, "training_set"),
     shell:
-        "python {SCRIPTS}/mine_candidates.py {params.inputs:q} " + TAIL
+        command("mine_candidates")
 
 
 rule embed_teacher:
@@ -71,7 +71,7 @@ rule embed_teacher:
         key=key("embeddings/{teacher}/{collection}/shard-{shard}"),
         spec=spec(specs.embed_teacher, "teacher", "shard"),
     shell:
-        "python {SCRIPTS}/embed_teacher.py {params.inputs:q} " + TAIL
+        command("embed_teacher")
 
 
 rule score_teacher:
@@ -97,4 +97,4 @@ rule score_teacher:
         key=key("scores/{training_set}/{teacher}/shard-{shard}"),
         spec=spec(specs.score_teacher, "teacher", "shard"),
     shell:
-        "python {SCRIPTS}/score_teacher.py {params.inputs:q} " + TAIL
+        command("score_teacher")

@@ -20,7 +20,7 @@ rule mlflow_init:
         key=key("store"),
         spec=spec(specs.mlflow_init),
     shell:
-        "python {SCRIPTS}/mlflow_init.py {params.inputs:q} " + TAIL
+        command("mlflow_init")
 
 
 rule publish:
@@ -45,7 +45,7 @@ rule publish:
         key=key("published"),
         spec=spec(specs.publish),
     shell:
-        "python {SCRIPTS}/publish.py {params.inputs:q} " + TAIL
+        command("publish")
 
 
 rule verify_tracking:
@@ -70,4 +70,4 @@ rule verify_tracking:
         key=key("verified"),
         spec=spec(specs.verify_tracking),
     shell:
-        "python {SCRIPTS}/verify_tracking.py {params.inputs:q} " + TAIL
+        command("verify_tracking")

@@ -23,7 +23,7 @@ rule pretrain:
         key=key("pretrained/{pretraining}/seed-{seed}"),
         spec=spec(specs.pretrain, "pretraining", "seed"),
     shell:
-        "python {SCRIPTS}/pretrain.py {params.inputs:q} " + TAIL
+        command("pretrain")
 
 
 rule finetune:
@@ -50,4 +50,4 @@ rule finetune:
         key=key("models/{experiment}/seed-{seed}"),
         spec=spec(specs.finetune, "experiment", "seed"),
     shell:
-        "python {SCRIPTS}/finetune.py {params.inputs:q} " + TAIL
+        command("finetune")

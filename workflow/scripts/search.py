@@ -7,9 +7,8 @@ from sparsemill.job import Job, main
 
 def run(job: Job) -> None:
     from sparsemill.data.collection import read_queries
-    from sparsemill.files import write_json
     from sparsemill.retrieval.retriever import open_search, retrieve
-    from sparsemill.retrieval.runs import write_run
+    from sparsemill.retrieval.sidecar import write_described_run
 
     spec = job.spec
     search = open_search(
@@ -24,16 +23,7 @@ def run(job: Job) -> None:
     queries = read_queries(job.input("collection"), split=spec["split"])
     drop = {"drop": True, "keep": False}[spec["self_hits"]]
     found = retrieve(search, queries, depth=spec["depth"], drop_self_hits=drop)
-    write_run(job.out / "run.trec", found)
-    job.facts |= {
-        "system": spec["system"],
-        "engine": spec["engine"],
-        "depth": spec["depth"],
-        "split": spec["split"],
-        "queries": len(found),
-        "queries_without_results": sum(not hits for hits in found.values()),
-    }
-    write_json(job.out / "run.json", {**job.facts, "collection": job.input("collection").name})
+    job.facts.update(write_described_run(job.out, found, spec))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,9 @@ def zscore(scores: Scores) -> Scores:
     """(s - mean) / standard deviation along the last axis; a constant row becomes 0."""
     centred = scores - scores.mean(axis=-1, keepdims=True)
     deviation = scores.std(axis=-1, keepdims=True)
-    scaled: Scores = np.divide(centred, deviation, out=np.zeros_like(scores), where=deviation > 0)
+    # Not `deviation > 0`: the mean of equal float32 numbers may be off by one unit, which would be blown up to 1.
+    varies = scores.max(axis=-1, keepdims=True) > scores.min(axis=-1, keepdims=True)
+    scaled: Scores = np.divide(centred, deviation, out=np.zeros_like(scores), where=varies)
     return scaled
 
 

@@ -9,7 +9,7 @@ def kl(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
 
     Args:
         student: [queries, documents], raw dot products.
-        teacher: [queries, documents], targets; their scale S is their inverse temperature. -inf leaves a document out.
+        teacher: [queries, documents], targets, finite; their scale S is their inverse temperature.
         temperature: divides the student's scores.
 
     Returns:

@@ -10,7 +10,7 @@ from torch import nn
 
 from sparsemill.errors import UserError
 from sparsemill.models.max_logits import max_logits
-from sparsemill.models.weights import model_folder
+from sparsemill.models.weights import loading, model_folder
 from sparsemill.study.models import Backbone, HubWeights
 
 logger = logging.getLogger(__name__)
@@ -20,17 +20,27 @@ def _load(backbone: Backbone, folder: Path) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 
     trust = isinstance(backbone.weights, HubWeights) and backbone.weights.trust_remote_code
-    try:
+    with loading(folder, "masked language model"):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trust)
         if backbone.layers is not None:
             if backbone.layers > config.num_hidden_layers:
-                raise UserError(f"{folder}: has {config.num_hidden_layers} layers, `layers: {backbone.layers}` asked for")
+                raise UserError(
+                    f"{folder}: has {config.num_hidden_layers} layers, `layers: {backbone.layers}` asked for"
+                )
             config.num_hidden_layers = backbone.layers
-        model = AutoModelForMaskedLM.from_pretrained(folder, config=config, trust_remote_code=trust)
+        model, report = AutoModelForMaskedLM.from_pretrained(
+            folder, config=config, trust_remote_code=trust, output_loading_info=True
+        )
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
-    except (ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{folder}: cannot be loaded as a masked language model: {reason}") from None
+    missing = sorted(report["missing_keys"])
+    if missing and backbone.transform == "checkpoint":
+        raise UserError(
+            f"{folder}: holds no {missing[0]}; for a checkpoint without an MLM head set `transform: identity`"
+        )
+    if len(tokenizer) > model.config.vocab_size:
+        raise UserError(f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model {model.config.vocab_size}")
+    if len(tokenizer) < model.config.vocab_size:
+        model.resize_token_embeddings(len(tokenizer))  # rows that some models add for speed
     return model.float().eval(), tokenizer
 
 

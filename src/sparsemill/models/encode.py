@@ -52,6 +52,8 @@ def encode_documents(
     """
     tokenizer = encoder[0].sub_modules["document"][0].tokenizer
     limit = encoder[0].sub_modules["document"][0].max_seq_length
+    if not texts:
+        return sparse.csr_matrix((0, len(tokenizer)), dtype=np.float32)
     encoded: list[list[int]] = tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"]
     progress = Progress(label, len(texts), unit="doc")
     order: list[int] = []

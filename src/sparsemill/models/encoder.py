@@ -54,10 +54,12 @@ def build_encoder(folder: Path, weights: dict[str, float], *, query_length: int,
     """
     transformer = Transformer(str(folder), transformer_task="fill-mask", max_seq_length=document_length)
     language_model = transformer.auto_model
-    if language_model.get_output_embeddings() is None:
-        raise UserError(f"{folder}: not a masked language model (no output layer over the vocabulary)")
+    if getattr(language_model.get_output_embeddings(), "bias", None) is None:
+        raise UserError(f"{folder}: not a masked language model (no output layer with a bias over the vocabulary)")
     tokenizer = transformer.tokenizer
     size = language_model.config.vocab_size
+    if size != len(tokenizer):
+        raise UserError(f"{folder}: the model has {size} tokens, its tokenizer {len(tokenizer)}; prepare it as a backbone")
     table = torch.zeros(size)
     for token, weight in weights.items():
         table[tokenizer.convert_tokens_to_ids(token)] = weight

@@ -20,12 +20,13 @@ def _spans(lengths: list[int]) -> list[tuple[int, int]]:
 
 def _forward(hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int]) -> Tensor:
     spans = _spans(lengths)
-    output = torch.empty(len(spans), weight.shape[0], dtype=torch.float32, device=hidden.device)
+    wide = torch.promote_types(hidden.dtype, torch.float32)
+    output = torch.empty(len(spans), weight.shape[0], dtype=wide, device=hidden.device)
     for low in range(0, weight.shape[0], CHUNK):
         logits = hidden @ weight[low : low + CHUNK].to(hidden.dtype).T
         for row, (start, end) in enumerate(spans):
             output[row, low : low + CHUNK] = logits[start:end].amax(0)
-    return output + bias.float()
+    return output + bias.to(wide)
 
 
 class _MaxLogits(torch.autograd.Function):
@@ -66,9 +67,9 @@ def max_logits(hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int])
         lengths: tokens of each document, each at least 1, adding up to `tokens`.
 
     Returns:
-        [documents, vocabulary], float32.
+        [documents, vocabulary], float32, or float64 if `hidden` is.
     """
-    if min(lengths) < 1 or sum(lengths) != hidden.shape[0]:
+    if min(lengths, default=0) < 1 or sum(lengths) != hidden.shape[0]:
         raise ValueError(f"lengths {lengths} do not cut {hidden.shape[0]} tokens into non-empty documents")
     result: Tensor = _MaxLogits.apply(hidden, weight, bias, lengths)  # type: ignore[no-untyped-call]  # torch's own
     return result

@@ -1,5 +1,7 @@
 """Where weights come from: an installed package, a local folder or the hub at a pinned revision."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -8,6 +10,15 @@ from sparsemill.files import file_hash
 from sparsemill.study.models import FolderWeights, HubWeights, PackageWeights, Weights
 
 FILE = "model.safetensors"
+VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
+"""Files of a tokenizer; transformers invents an empty one where there is none."""
 
 
 def _package_folder(weights: PackageWeights) -> Path:
@@ -54,10 +65,26 @@ def model_folder(weights: Weights) -> Path:
     """The local folder that holds the weights; downloads only for `kind: hub`.
 
     Raises:
-        UserError: not installed, another version, another checksum, incomplete folder, or unreachable hub.
+        UserError: not installed, another version, another checksum, no weights or tokenizer, or unreachable hub.
     """
     if isinstance(weights, PackageWeights):
-        return _package_folder(weights)
-    if isinstance(weights, FolderWeights):
-        return _local_folder(weights)
-    return _hub_folder(weights)
+        folder = _package_folder(weights)
+    elif isinstance(weights, FolderWeights):
+        folder = _local_folder(weights)
+    else:
+        folder = _hub_folder(weights)
+    if not any((folder / name).is_file() for name in VOCABULARIES):
+        raise UserError(f"{folder}: no tokenizer; expected one of {', '.join(VOCABULARIES)}")
+    return folder
+
+
+@contextmanager
+def loading(folder: Path, kind: str) -> Iterator[None]:
+    """Turn what transformers raises while it loads `folder` as a `kind` into a user's error of one line."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (ValueError, OSError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{folder}: cannot be loaded as a {kind}: {reason}") from None

@@ -13,8 +13,9 @@ QUERIES, DOCUMENTS = 64, 65_536
 
 
 def _merge(best: list[Hit], scores: np.ndarray, ids: Sequence[str], k: int) -> list[Hit]:
-    top = np.argpartition(-scores, k)[:k] if len(scores) > k else np.arange(len(scores))
-    found = best + [Hit(ids[column], float(scores[column])) for column in top]
+    # Everything that ties with the k-th is kept until ids decide.
+    least = np.partition(scores, -k)[-k] if len(scores) > k else -np.inf
+    found = best + [Hit(ids[int(column)], float(scores[column])) for column in np.flatnonzero(scores >= least)]
     return sorted(found, key=lambda hit: (-hit.score, hit.doc_id))[:k]
 
 

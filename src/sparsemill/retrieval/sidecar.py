@@ -1,23 +1,38 @@
 """A run with its sidecar: what it is a run of."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sparsemill.files import write_json
-from sparsemill.retrieval.runs import Run, write_run
+from sparsemill.retrieval.runs import Hit, Run, write_run
 
 _KEYS = ("system", "variant", "collection", "engine", "split", "depth")
 
 
 def remove_self_hits(run: Run, *, depth: int, drop: bool) -> Run:
     """Cut a run at `depth`, leaving out documents that have the query's own id if `drop` is set."""
-    return {
-        query: [hit for hit in hits if not (drop and hit.doc_id == query)][:depth] for query, hits in run.items()
-    }
+    return {query: [hit for hit in hits if not (drop and hit.doc_id == query)][:depth] for query, hits in run.items()}
+
+
+def separate_ties(hits: Sequence[Hit]) -> list[Hit]:
+    """Lower tied scores by single float32 steps, so that trec_eval, which sorts ties anew, keeps the engine's order.
+
+    Anserini adjusts the scores of its runs to the same end. Hits are ranked, best first.
+    """
+    separated: list[Hit] = []
+    ceiling = np.float32(np.inf)
+    for hit in hits:
+        score = np.minimum(np.float32(hit.score), ceiling)
+        separated.append(Hit(hit.doc_id, float(score)))
+        ceiling = np.nextafter(score, np.float32(-np.inf))
+    return separated
 
 
 def write_described_run(folder: Path, run: Run, spec: dict[str, Any]) -> dict[str, Any]:
-    """Write `run.trec` and `run.json`; returns what the sidecar says.
+    """Write `run.trec`, its ties separated, and `run.json`; returns what the sidecar says.
 
     Args:
         folder: to write to.
@@ -26,6 +41,6 @@ def write_described_run(folder: Path, run: Run, spec: dict[str, Any]) -> dict[st
     """
     described = {key: spec[key] for key in _KEYS if key in spec}
     described |= {"queries": len(run), "queries_without_results": sum(not hits for hits in run.values())}
-    write_run(folder / "run.trec", run)
+    write_run(folder / "run.trec", {query: separate_ties(hits) for query, hits in run.items()})
     write_json(folder / "run.json", described)
     return described

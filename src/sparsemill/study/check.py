@@ -1,9 +1,11 @@
 """References between named entries: every name that is used exists, and names one thing."""
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from sparsemill.errors import UserError
 from sparsemill.study.hints import nearest
+from sparsemill.study.measures import check_measures
 from sparsemill.study.models import Bm25Teacher, DenseTeacher, Study, Training
 
 Reference = tuple[str, str, Iterable[str], str]
@@ -18,8 +20,7 @@ def _training_references(where: str, spec: Training, study: Study) -> Iterator[R
         yield f"{where}.retrieval_idf", spec.retrieval_idf, study.idfs, "idf"
 
 
-def _references(study: Study) -> Iterator[Reference]:
-    systems = system_names(study)
+def _sources(study: Study) -> Iterator[Reference]:
     for name, backbone in study.backbones.items():
         if backbone.start_collection is not None:
             yield f"backbones.{name}.start_collection", backbone.start_collection, study.collections, "collection"
@@ -29,10 +30,14 @@ def _references(study: Study) -> Iterator[Reference]:
         yield f"idfs.{name}.backbone", idf.backbone, study.backbones, "backbone"
     for name, training_set in study.training_sets.items():
         yield f"training_sets.{name}.collection", training_set.collection, study.collections, "collection"
-        yield f"training_sets.{name}.miner", training_set.miner, study.teachers, "teacher"
+        miners = [teacher for teacher, spec in study.teachers.items() if isinstance(spec, Bm25Teacher)]
+        yield f"training_sets.{name}.miner", training_set.miner, miners, "teacher of kind bm25"
     for name, ensemble in study.ensembles.items():
         for teacher in ensemble.teachers:
             yield f"ensembles.{name}.teachers", teacher, study.teachers, "teacher"
+
+
+def _trained(study: Study) -> Iterator[Reference]:
     for name, pretraining in study.pretrainings.items():
         yield from _training_references(f"pretrainings.{name}", pretraining, study)
         yield f"pretrainings.{name}.backbone", pretraining.backbone, study.backbones, "backbone"
@@ -40,6 +45,10 @@ def _references(study: Study) -> Iterator[Reference]:
         yield from _training_references(f"experiments.{name}", experiment, study)
         starts = [*study.backbones, *study.pretrainings]
         yield f"experiments.{name}.start", experiment.start, starts, "backbone or pre-training"
+
+
+def _shown(study: Study) -> Iterator[Reference]:
+    systems = system_names(study)
     for name, table in study.tables.items():
         for row in table.rows:
             yield f"tables.{name}.rows", row.system, systems, "experiment, teacher or ensemble"
@@ -49,8 +58,12 @@ def _references(study: Study) -> Iterator[Reference]:
             yield f"tables.{name}.columns", column.collection, study.collections, "collection"
     for name, figure in study.figures.items():
         yield f"figures.{name}.collection", figure.collection, study.collections, "collection"
+        any_system = figure.kind == "tradeoff"
         for system in figure.systems:
-            yield f"figures.{name}.systems", system, systems, "experiment, teacher or ensemble"
+            valid, kind = (
+                (systems, "experiment, teacher or ensemble") if any_system else (study.experiments, "experiment")
+            )
+            yield f"figures.{name}.systems", system, valid, kind
     for name, page in study.explanations.items():
         yield f"explanations.{name}.collection", page.collection, study.collections, "collection"
         for system in page.systems:
@@ -86,11 +99,12 @@ def _check_training(where: str, spec: Training, study: Study) -> None:
 
 
 def check_references(study: Study) -> None:
-    """Raise a UserError for the first name that does not exist or stands for two things."""
+    """Raise a UserError for the first name that does not exist or stands for two things, or that nothing measures."""
     _check_names_are_distinct(study)
-    for where, name, valid, kind in _references(study):
+    for where, name, valid, kind in chain(_sources(study), _trained(study), _shown(study)):
         if name not in set(valid):
             raise UserError(f"config: {where}: no {kind} {name!r}; {nearest(name, valid)}")
     for section in ("pretrainings", "experiments"):
         for name, spec in getattr(study, section).items():
             _check_training(f"{section}.{name}", spec, study)
+    check_measures(study)

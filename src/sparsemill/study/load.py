@@ -1,18 +1,18 @@
 """From the config that Snakemake merged to a checked `Study`: presets, overlays, `extends`, sweeps."""
 
-import itertools
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from sparsemill.errors import UserError
-from sparsemill.files import canonical_json
 from sparsemill.study.check import check_references
+from sparsemill.study.explain import explain
 from sparsemill.study.hints import nearest
 from sparsemill.study.models import Study
+from sparsemill.study.sweeps import INLINE, expand_sweeps
 
 SECTIONS = (
     "collections",
@@ -48,32 +48,11 @@ def _preset_files(config: dict[str, Any], root: Path) -> list[Path]:
     if not isinstance(presets, list):
         raise UserError(f"config: presets: expected a list of names, got {presets!r}")
     available = {path.stem: path for path in sorted((root / "papers").glob("*.yaml"))}
-    for preset in presets:
+    for preset in map(str, presets):
         if preset not in available:
-            raise UserError(f"config: presets: no preset {preset!r}; {nearest(str(preset), available)}")
+            raise UserError(f"config: presets: no preset {preset!r}; {nearest(preset, available)}")
     shared = sorted((root / "registry").glob("*.yaml")) + sorted((root / "sweeps").glob("*.yaml"))
-    return shared + [available[preset] for preset in presets]
-
-
-def _merge(target: dict[str, Any], addition: dict[str, Any], source: str) -> None:
-    """Add named entries; the same name with another meaning is refused."""
-    for section, entries in addition.items():
-        if section not in SECTIONS:
-            if section == "expected":
-                target.setdefault("expected", []).extend(entries)
-            else:
-                target[section] = entries
-            continue
-        if not isinstance(entries, dict):
-            raise UserError(f"{source}: {section}: expected a mapping of names")
-        known = target.setdefault(section, {})
-        for name, entry in entries.items():
-            if name in known and canonical_json(known[name]) != canonical_json(entry):
-                raise UserError(
-                    f"{source}: {section}.{name} is a preset already; give yours another name "
-                    f"(with `extends: {name}` it starts from the preset)"
-                )
-            known[name] = entry
+    return shared + [available[str(preset)] for preset in presets]
 
 
 def _deep_update(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -86,6 +65,33 @@ def _deep_update(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any
     return merged
 
 
+def _merge_entries(known: dict[str, Any], entries: Any, source: str, section: str) -> None:
+    if not isinstance(entries, dict | None):
+        raise UserError(f"{source}: {section}: expected a mapping of names, got {entries!r}")
+    for name, entry in (entries or {}).items():
+        if name in known and known[name] != entry:
+            raise UserError(
+                f"{source}: {section}.{name} is a preset already; give yours another name "
+                f"(with `extends: {name}` it starts from the preset)"
+            )
+        known[str(name)] = entry
+
+
+def _merge(target: dict[str, Any], addition: dict[str, Any], source: str) -> None:
+    """Add named entries and expected values; any other key of `addition` wins over what is there."""
+    for section, entries in addition.items():
+        if section in SECTIONS:
+            _merge_entries(target.setdefault(section, {}), entries, source, section)
+        elif section == "expected":
+            if not isinstance(entries, list | None):
+                raise UserError(f"{source}: expected: expected a list, got {entries!r}")
+            target.setdefault("expected", []).extend(entries or [])
+        elif isinstance(entries, dict) and isinstance(target.get(section), dict):
+            target[section] = _deep_update(target[section], entries)
+        else:
+            target[section] = entries
+
+
 def _resolve_extends(section: str, entries: dict[str, Any], name: str, path: tuple[str, ...] = ()) -> dict[str, Any]:
     if name in path:
         raise UserError(f"config: {section}.{name}: `extends` runs in a circle: {' -> '.join((*path, name))}")
@@ -95,114 +101,10 @@ def _resolve_extends(section: str, entries: dict[str, Any], name: str, path: tup
     if "extends" not in entry:
         return entry
     base = entry["extends"]
-    if base not in entries:
+    if not isinstance(base, str) or base not in entries:
         raise UserError(f"config: {section}.{name}: extends unknown {base!r}; {nearest(str(base), entries)}")
     rest = {key: value for key, value in entry.items() if key != "extends"}
     return _deep_update(_resolve_extends(section, entries, base, (*path, name)), rest)
-
-
-def _value_label(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def sweep_members(name: str, grid: dict[str, list[Any]]) -> dict[str, dict[str, Any]]:
-    """Named points of a sweep's grid.
-
-    Args:
-        name: the sweep's name.
-        grid: dotted experiment key -> values.
-
-    Returns:
-        `<sweep>--<last part of key>-<value>--...` -> nested overrides, in grid order.
-    """
-    members = {}
-    for values in itertools.product(*grid.values()):
-        overrides: dict[str, Any] = {}
-        label = name
-        for key, value in zip(grid, values, strict=True):
-            *parents, last = key.split(".")
-            level = overrides
-            for parent in parents:
-                level = level.setdefault(parent, {})
-            level[last] = value
-            label += f"--{last}-{_value_label(value)}"
-        members[label] = overrides
-    return members
-
-
-def _sweep_table(name: str, base: str, members: list[str], collection: str) -> dict[str, Any]:
-    measures = ("nDCG@10", "MRR@10", "R@100", "FLOPS", "tokens/doc")
-    rows = [{"system": base}] + [{"system": member, "compare": [base]} for member in members]
-    columns = [{"measure": measure, "collection": collection} for measure in measures]
-    return {"caption": f"Sweep {name}: one row per point of the grid, against {base}.", "rows": rows, "columns": columns}
-
-
-def _expand_sweeps(merged: dict[str, Any]) -> None:
-    """Turn each chosen sweep into experiments, a table and a figure of its own."""
-    sweeps = merged.get("sweeps", {})
-    chosen = merged.get("sweep", [])
-    if isinstance(chosen, dict):
-        merged["sweeps"] = sweeps = {**sweeps, "sweep": chosen}
-        merged["sweep"] = chosen = ["sweep"]
-    for name in chosen:
-        if name not in sweeps:
-            raise UserError(f"config: sweep: no sweep {name!r}; {nearest(str(name), sweeps)}")
-        sweep = sweeps[name]
-        if not isinstance(sweep, dict) or not {"base", "grid", "collection"} <= sweep.keys():
-            raise UserError(f"config: sweeps.{name}: needs base, grid and collection")
-        experiments = merged.setdefault("experiments", {})
-        if sweep["base"] not in experiments:
-            raise UserError(
-                f"config: sweeps.{name}.base: no experiment {sweep['base']!r}; {nearest(str(sweep['base']), experiments)}"
-            )
-        members = sweep_members(name, sweep["grid"])
-        for member, overrides in members.items():
-            experiments[member] = {"extends": sweep["base"], **overrides}
-        systems = list(members)
-        merged.setdefault("tables", {})[f"sweep-{name}"] = _sweep_table(
-            name, sweep["base"], systems, sweep["collection"]
-        )
-        merged.setdefault("figures", {})[f"sweep-{name}"] = {
-            "kind": "tradeoff",
-            "caption": f"Sweep {name}: effectiveness against FLOPS.",
-            "collection": sweep["collection"],
-            "systems": [sweep["base"], *systems],
-        }
-
-
-def _model_at(model: type[BaseModel] | None, path: tuple[Any, ...]) -> set[str]:
-    """Field names valid at the parent of `path`, as far as the models tell."""
-    schema = Study.model_json_schema() if model is None else model.model_json_schema()
-    node: dict[str, Any] = schema
-    for part in path:
-        while "$ref" in node:
-            node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
-        if "discriminator" in node:
-            mapping = node["discriminator"]["mapping"]
-            node = schema["$defs"][mapping[part].rsplit("/", 1)[1]] if part in mapping else {}
-            continue
-        properties = node.get("properties", {})
-        node = properties.get(part) or node.get("additionalProperties") or node.get("items") or {}
-        if not isinstance(node, dict):
-            return set()
-        if "patternProperties" in node:
-            node = {"additionalProperties": next(iter(node["patternProperties"].values()))}
-    while "$ref" in node:
-        node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
-    return set(node.get("properties", {}))
-
-
-def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
-    location = tuple(first["loc"])
-    shown = ".".join(str(part) for part in location if part != "[key]")
-    if first["type"] == "extra_forbidden":
-        valid = _model_at(None, location[:-1])
-        return f"config: {shown}: unknown key; {nearest(str(location[-1]), valid)}"
-    more = f" (and {len(error.errors()) - 1} more)" if len(error.errors()) > 1 else ""
-    message = first["msg"].removeprefix("Value error, ")
-    given = "" if first["type"] == "missing" else f", got {first['input']!r}"
-    return f"config: {shown}: {message}{given if len(given) < 120 else ''}{more}"
 
 
 def load_study(config: dict[str, Any], root: Path) -> Study:
@@ -213,7 +115,7 @@ def load_study(config: dict[str, Any], root: Path) -> Study:
         root: the `config/` folder, for presets, registry and sweeps.
 
     Returns:
-        The study, with presets loaded, `extends` resolved and sweeps expanded.
+        The study, with presets loaded, `extends` resolved, sweeps expanded, and the entries of sections sorted by name.
 
     Raises:
         UserError: unknown key or name (with the nearest valid one), wrong type, redefined preset.
@@ -222,14 +124,16 @@ def load_study(config: dict[str, Any], root: Path) -> Study:
     for path in _preset_files(config, root):
         _merge(merged, deepcopy(_read_yaml(path)), str(path))
     _merge(merged, deepcopy(dict(config)), "config")
-    _expand_sweeps(merged)
-    for section in SECTIONS:
-        if section in merged and section != "sweeps":
-            entries = merged[section]
-            merged[section] = {name: _resolve_extends(section, entries, name) for name in entries}
+    _merge(merged, expand_sweeps(merged), "config")
+    if isinstance(merged.get("sweep"), dict):
+        merged["sweep"] = [INLINE]
+    for section in filter(merged.get, SECTIONS):
+        # Sorted, so that reordering the entries of a config changes no input of any rule.
+        entries = dict(sorted(merged[section].items()))
+        merged[section] = {name: _resolve_extends(section, entries, name) for name in entries}
     try:
         study = Study.model_validate(merged)
     except ValidationError as error:
-        raise UserError(_explain(error)) from None
+        raise UserError(explain(error)) from None
     check_references(study)
     return study

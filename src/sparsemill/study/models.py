@@ -16,7 +16,16 @@ Normalisation = Literal["minmax", "zscore", "rank", "none"]
 class Model(BaseModel):
     """Base of every config model: unknown keys are refused, values are frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _booleans_are_no_numbers(cls, values: Any) -> Any:
+        # YAML reads `yes` and `on` as true, which would pass for 1.
+        for key, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, bool) and key in cls.model_fields and cls.model_fields[key].annotation is not bool:
+                raise ValueError(f"{key} is neither true nor false; give it a value of its type")
+        return values
 
 
 # --- where texts and weights come from -------------------------------------------------------------------------
@@ -55,7 +64,7 @@ Weights = Annotated[PackageWeights | FolderWeights | HubWeights, Field(discrimin
 class Backbone(Model):
     """A masked language model to start from."""
 
-    weights: Weights
+    weights: Weights = Field(description="where its files come from")
     layers: Positive | None = Field(default=None, description="keep the first N transformer layers (null: all)")
     transform: Literal["checkpoint", "identity"] = Field(
         default="checkpoint",
@@ -126,9 +135,9 @@ class Idf(Model):
 class TrainingSet(Model):
     """Judged pairs of a collection with mined candidates."""
 
-    collection: Name
+    collection: Name = Field(description="collection whose judgements are learned from")
     split: str = Field(default="train", description="split whose judged pairs are used")
-    miner: Name = Field(default="bm25", description="who finds the candidates: a BM25 teacher or an experiment")
+    miner: Name = Field(default="bm25", description="who finds the candidates: a teacher of kind bm25")
     top: Positive = Field(default=100, description="candidates kept per query")
     filter_top: Positive | None = Field(
         default=10, description="consistency filter: keep a query only if its positive is in the miner's top N"
@@ -144,21 +153,23 @@ class Bm25Teacher(Model):
     """BM25 as Lucene computes it (Anserini's defaults)."""
 
     kind: Literal["bm25"]
-    k1: float = Field(default=0.9, ge=0)
-    b: float = Field(default=0.4, ge=0, le=1)
+    k1: float = Field(default=0.9, ge=0, description="saturation of term frequency")
+    b: float = Field(default=0.4, ge=0, le=1, description="normalisation by document length")
 
 
 class DenseTeacher(Model):
     """A siamese dense encoder (sentence-transformers folder)."""
 
     kind: Literal["dense"]
-    weights: Weights
-    pooling: Literal["mean", "cls"] = "mean"
+    weights: Weights = Field(description="where its files come from")
+    pooling: Literal["mean", "cls"] = Field(
+        default="mean", description="a text's embedding: mean of its tokens, or [CLS]"
+    )
     normalize: bool = Field(default=True, description="scale embeddings to unit length")
-    query_prompt: str = ""
-    document_prompt: str = ""
+    query_prompt: str = Field(default="", description="text put before every query")
+    document_prompt: str = Field(default="", description="text put before every document")
     max_length: Positive = Field(default=256, description="tokens kept of a text")
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="number format of the matrix products")
     tokens_per_batch: Positive = Field(default=8192, description="padded tokens in one batch")
 
 
@@ -168,7 +179,7 @@ Teacher = Annotated[Bm25Teacher | DenseTeacher, Field(discriminator="kind")]
 class Ensemble(Model):
     """Teachers whose normalised scores are added: S * sum_j w_j * norm(s_j) (2411.04403, Eqs. 8 and 9)."""
 
-    teachers: list[Name] = Field(min_length=1)
+    teachers: list[Name] = Field(min_length=1, description="whose scores are added")
     weights: list[float] | None = Field(default=None, description="one per teacher (null: equal, summing to 1)")
     normalisation: Normalisation = Field(default="minmax", description="per query and teacher, before adding")
     scale: float = Field(default=10.0, gt=0, description="S, brings targets to the range of the student's scores")
@@ -188,7 +199,9 @@ class Regulariser(Model):
 
     lambda_d: float = Field(default=1e-3, ge=0, description="weight of the penalty after its warm-up")
     warmup_steps: int = Field(default=0, ge=0, description="steps T of the ramp lambda * (min(t, T) / T)^2; 0: none")
-    schedule: Literal["quadratic", "linear"] = "quadratic"
+    schedule: Literal["quadratic", "linear"] = Field(
+        default="quadratic", description="shape of the ramp; linear: lambda * min(t, T) / T"
+    )
     reduction: Literal["concatenation", "mean_of_slots", "sum_of_slots"] = Field(
         default="concatenation",
         description="FLOPS over all documents of the batch, or per document slot: averaged (naver), added (OpenSearch)",
@@ -202,26 +215,26 @@ class Regulariser(Model):
 class Training(Model):
     """What pre-training and fine-tuning share."""
 
-    training_set: Name
-    ensemble: Name
+    training_set: Name = Field(description="queries and candidates that are learned from")
+    ensemble: Name = Field(description="teachers whose scores are the targets")
     query_side: Literal["binary", "idf"] = Field(description="weight of a query token: 1, or its IDF")
     idf: Name = Field(description="IDF table of the query side and of the inverse-IDF penalty")
     retrieval_idf: Name | None = Field(default=None, description="IDF table at search time (null: the one of training)")
-    steps: Positive
-    queries_per_step: Positive
+    steps: Positive = Field(description="optimiser steps")
+    queries_per_step: Positive = Field(description="queries in one batch")
     documents_per_query: Positive = Field(description="the positive and N - 1 candidates")
     in_batch: bool = Field(default=False, description="every document of the batch is scored against every query")
     query_length: Positive = Field(default=64, description="tokens kept of a query")
     document_length: Positive = Field(default=256, description="tokens kept of a document")
-    learning_rate: float = Field(default=2e-5, gt=0)
+    learning_rate: float = Field(default=2e-5, gt=0, description="peak learning rate of AdamW")
     warmup_steps: int = Field(default=0, ge=0, description="linear warm-up of the learning rate, then linear decay")
-    weight_decay: float = Field(default=0.01, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0, description="weight decay of AdamW")
     max_grad_norm: float = Field(default=0.0, ge=0, description="gradient clipping; 0: none")
     kl_weight: float = Field(default=1.0, ge=0, description="weight of KL(teacher || student) over each query's row")
     infonce_weight: float = Field(default=0.0, ge=0, description="weight of InfoNCE over each query's row")
     temperature: float = Field(default=1.0, gt=0, description="divides the student's scores in both losses")
-    regulariser: Regulariser = Regulariser()
-    precision: Literal["fp32", "bf16"] = "fp32"
+    regulariser: Regulariser = Field(default=Regulariser(), description="the FLOPS penalty")
+    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="number format of the matrix products")
     checkpoint_steps: Positive = Field(default=1000, description="steps between checkpoints")
     log_steps: Positive = Field(default=10, description="steps between metric records")
 
@@ -235,16 +248,23 @@ class Training(Model):
 class Pretraining(Training):
     """Pre-training from a backbone; normalisation rows are built while training, from cached embeddings."""
 
-    backbone: Name
+    backbone: Name = Field(description="backbone to start from")
 
 
 class Experiment(Training):
     """Fine-tuning: one retriever, one row of a table."""
 
     start: Name = Field(description="a backbone or a pre-training")
-    seeds: list[int] = Field(default=[0], min_length=1, description="one model per seed")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1, description="one model per seed")
     encode_length: Positive = Field(default=512, description="tokens kept of a document when the corpus is encoded")
     quantisation: Positive = Field(default=100, description="impacts are round(weight * N) in the Lucene index")
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_are_distinct(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) != len(seeds):
+            raise ValueError("a seed is named twice")
+        return seeds
 
 
 # --- tables ------------------------------------------------------------------------------------------------------
@@ -254,8 +274,8 @@ class Row(Model):
     """A row of a table: a system and what it is compared with."""
 
     system: Name = Field(description="an experiment, a teacher, or an ensemble (fusion of its teachers' runs)")
-    label: str = ""
-    note: str = ""
+    label: str = Field(default="", description="what the table calls it (empty: its name)")
+    note: str = Field(default="", description="footnote of the row")
     compare: list[Name] = Field(default=[], description="systems it is tested against (paired test)")
 
 
@@ -263,19 +283,19 @@ class Column(Model):
     """A column of a table: a measure on a collection."""
 
     measure: str = Field(description="`nDCG@10`, `MRR@10`, `R@100`, `FLOPS`, `tokens/doc`, `latency/BM25` ...")
-    collection: Name
-    label: str = ""
-    digits: int = Field(default=3, ge=0, le=6)
+    collection: Name = Field(description="where it is measured")
+    label: str = Field(default="", description="title of the column (empty: the measure)")
+    digits: int = Field(default=3, ge=0, le=6, description="decimals shown")
 
 
 class Table(Model):
     """A table as data: rows, columns, tests."""
 
-    caption: str
-    rows: list[Row] = Field(min_length=1)
-    columns: list[Column] = Field(min_length=1)
+    caption: str = Field(description="stands above the table")
+    rows: list[Row] = Field(min_length=1, description="systems, from top to bottom")
+    columns: list[Column] = Field(min_length=1, description="measures on collections, from left to right")
     test_measure: str = Field(default="nDCG@10", description="measure of the paired tests")
-    test: Literal["t-test", "permutation"] = "t-test"
+    test: Literal["t-test", "permutation"] = Field(default="t-test", description="paired test over queries")
     alpha: float = Field(default=0.05, gt=0, lt=1, description="level after Holm's correction over the whole table")
 
 
@@ -285,9 +305,9 @@ class Figure(Model):
     kind: Literal["tradeoff", "activation"] = Field(
         description="tradeoff: effectiveness against a cost; activation: activation against penalty percentile by token"
     )
-    caption: str
-    collection: Name
-    systems: list[Name] = Field(min_length=1)
+    caption: str = Field(description="stands below the figure")
+    collection: Name = Field(description="where its systems were measured")
+    systems: list[Name] = Field(min_length=1, description="systems shown (activation: experiments)")
     x: str = Field(default="FLOPS", description="cost measure of a tradeoff figure")
     y: str = Field(default="nDCG@10", description="effectiveness measure of a tradeoff figure")
 
@@ -295,7 +315,7 @@ class Figure(Model):
 class Explanation(Model):
     """A page that shows how trained systems read a few test queries: tokens, top documents, expansion terms."""
 
-    collection: Name
+    collection: Name = Field(description="whose queries and documents are shown")
     systems: list[Name] = Field(min_length=1, description="experiments, side by side")
     baseline: Name | None = Field(default=None, description="system whose ranks are shown beside")
     queries: Positive = Field(default=4, description="test queries shown, chosen by hash of the id")
@@ -304,19 +324,21 @@ class Explanation(Model):
 class Expected(Model):
     """A value that a row must reach."""
 
-    system: Name
-    collection: Name
-    measure: str
-    value: float
+    system: Name = Field(description="an experiment, a teacher, or an ensemble")
+    collection: Name = Field(description="where it is measured")
+    measure: str = Field(description="as in a table's column")
+    value: float = Field(description="the published value")
     tolerance: float = Field(gt=0, description="ok within it, near within three times it, else fail")
-    source: str
+    source: str = Field(description="where the value was published, for example `2411.04403, Table 2`")
 
 
 class Sweep(Model):
     """A base experiment and a grid; expands to named experiments."""
 
-    base: Name
-    grid: dict[str, list[Any]] = Field(description="experiment key, dotted below `regulariser` -> values")
+    base: Name = Field(description="experiment that the points change")
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
+        min_length=1, description="experiment key, dotted below `regulariser` -> values"
+    )
     collection: Name = Field(description="where it is evaluated")
 
 
@@ -337,17 +359,23 @@ class Study(Model):
     results: str = Field(default="results", description="folder for everything generated")
     data: str = Field(default=".", description="folder at which relative paths of BEIR-style folders start")
     presets: list[Name] = Field(default=["demo"], description="files of `config/papers/` to load")
-    sweep: list[Name] = Field(default=[], description="sweeps to run, by name (`config/sweeps/` or `sweeps`)")
+    sweep: list[Name] = Field(
+        default=[], description="sweeps to run, by name (`config/sweeps/` or `sweeps`), or one sweep as a mapping"
+    )
     device: Device = Field(default="auto", description="auto: CUDA where there is a GPU, else the CPU")
     shards: Positive = Field(default=1, description="parts into which encoding and scoring are cut")
     encode_tokens: Positive = Field(default=8192, description="padded tokens in one encoding batch")
-    encode_precision: Literal["fp32", "bf16"] = "fp32"
+    encode_precision: Literal["fp32", "bf16"] = Field(default="fp32", description="number format while encoding")
     engine: Literal["lucene", "exact"] = Field(default="lucene", description="engine whose runs feed the tables")
     check_engine: Literal["lucene", "exact", "none"] = Field(
         default="exact", description="second engine, compared with the first"
     )
     depth: Positive = Field(default=1000, description="documents kept per query in a run")
-    measures: list[str] = Field(default=["nDCG@10", "MRR@10", "R@100", "R@1000", "AP"], min_length=1)
+    measures: list[str] = Field(
+        default=["nDCG@10", "MRR@10", "R@100", "R@1000", "AP"],
+        min_length=1,
+        description="what every run is evaluated with: nDCG, nDCG@k, MRR, MRR@k, R@k, P@k, AP, AP@k, Success@k",
+    )
     collections: dict[Name, Collection] = {}
     backbones: dict[Name, Backbone] = {}
     idfs: dict[Name, Idf] = {}

@@ -1,8 +1,10 @@
 """What a study asks for: the cells behind its tables and figures, and the artefacts that hold them."""
 
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+from sparsemill.study.measures import LATENCY, uses
 from sparsemill.study.models import BeirFolder, Study
 from sparsemill.study.specs import system_engine, system_kind, variants
 
@@ -48,28 +50,25 @@ def evaluations(study: Study) -> list[str]:
 
 
 def table_evaluations(study: Study, table: str) -> list[str]:
-    """Keys of the evaluations that a table's tests compare."""
+    """Keys of the evaluations that a table's tests compare; none where no row is compared."""
     chosen = study.tables[table]
-    collections = dict.fromkeys(column.collection for column in chosen.columns)
+    rows = [row for row in chosen.rows if row.compare]
+    systems = dict.fromkeys(system for row in rows for system in (row.system, *row.compare))
+    tested = dict.fromkeys(column.collection for column in chosen.columns if column.measure == chosen.test_measure)
     return [
-        f"evaluations/{row.system}/{variant}/{collection}/{system_engine(study, row.system)}"
-        for row in chosen.rows
-        for variant in variants(study, row.system)
-        for collection in collections
+        f"evaluations/{system}/{variant}/{collection}/{system_engine(study, system)}"
+        for system in systems
+        for variant in variants(study, system)
+        for collection in tested
     ]
 
 
 def costs(study: Study, kind: str) -> list[str]:
-    """Keys of all `sparsity` or `latency` measurements; only sparse systems have them."""
+    """Keys of all `sparsity` or of all shown `latency` measurements; only sparse systems have them."""
     sparse = [cell for cell in wanted_cells(study) if system_kind(study, cell.system) in ("experiment", "bm25")]
     if kind == "latency":
-        wanted = {
-            (row.system, column.collection)
-            for table in study.tables.values()
-            for row in table.rows
-            for column in table.columns
-            if column.measure.startswith("latency/")
-        }
+        timed = [use for use in uses(study) if use.measure in LATENCY]
+        wanted = {place for use in timed for place in product(use.systems, use.collections)}
         sparse = [cell for cell in sparse if (cell.system, cell.collection) in wanted]
     return [f"{kind}/{cell.path}" for cell in sparse]
 

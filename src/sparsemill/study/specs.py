@@ -14,8 +14,11 @@ from sparsemill.errors import UserError
 from sparsemill.study.models import (
     Bm25Teacher,
     Collection,
+    Column,
     Experiment,
+    Row,
     Study,
+    Table,
     Training,
 )
 
@@ -125,7 +128,9 @@ def count_idf(study: Study, name: str) -> Spec:
 def embed_teacher(study: Study, teacher: str, shard: str) -> Spec:
     """Cached embeddings of one shard of a collection."""
     spec = _dump(study.teachers[teacher])
-    return _versioned("embed_teacher", {**spec, "device": study.device, "shard": int(shard), "shards": shard_count(study, teacher)})
+    return _versioned(
+        "embed_teacher", {**spec, "device": study.device, "shard": int(shard), "shards": shard_count(study, teacher)}
+    )
 
 
 def shard_count(study: Study, teacher: str) -> int:
@@ -267,8 +272,8 @@ def measure_latency(study: Study, system: str, variant: str, collection: str) ->
 
 
 def reference_bm25(study: Study) -> tuple[str, Bm25Teacher]:
-    """Name and settings of the BM25 that latency is compared with: the first one configured."""
-    for name, teacher in study.teachers.items():
+    """Name and settings of the BM25 that latency is compared with: the one called `bm25`, else the first by name."""
+    for name, teacher in sorted(study.teachers.items(), key=lambda item: (item[0] != "bm25", item[0])):
         if isinstance(teacher, Bm25Teacher):
             return name, teacher
     raise UserError("config: teachers: there is no teacher of kind bm25 to compare latency with")
@@ -279,7 +284,7 @@ def _engines(study: Study, systems: Iterable[str]) -> dict[str, str]:
 
 
 def labels(study: Study) -> dict[str, str]:
-    """Label of every system in the tables; the first one given wins."""
+    """Label of every system in the tables; that of the first table by name wins."""
     found: dict[str, str] = {}
     for table in study.tables.values():
         for row in table.rows:
@@ -299,10 +304,20 @@ def collect_results(study: Study) -> Spec:
     return _versioned("collect_results", {})
 
 
+def _tested(table: Table) -> Table:
+    """What the tests of a table need: what is compared, and where; never its labels or other columns."""
+    rows = [Row(system=row.system, compare=row.compare) for row in table.rows if row.compare]
+    tested = [column for column in table.columns if column.measure == table.test_measure]
+    columns = [Column(measure=column.measure, collection=column.collection) for column in tested]
+    # A table has a row and a column, also where nothing is compared.
+    rows, columns = rows or [Row(system=table.rows[0].system)], columns or table.columns[:1]
+    return table.model_copy(update={"caption": "", "rows": rows, "columns": columns})
+
+
 def test_significance(study: Study, table: str) -> Spec:
-    """The table's tests; its columns and labels change none of them."""
-    chosen = study.tables[table]
-    engines = _engines(study, (row.system for row in chosen.rows))
+    """The table's tests; its other columns and its labels change none of them."""
+    chosen = _tested(study.tables[table])
+    engines = _engines(study, {system for row in chosen.rows for system in (row.system, *row.compare)})
     return _versioned("test_significance", {"table": _dump(chosen), "engines": engines})
 
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from sparsemill.models.batches import token_batches
-from sparsemill.models.weights import model_folder
+from sparsemill.models.weights import loading, model_folder
 from sparsemill.progress import Progress
 from sparsemill.study.models import DenseTeacher
 
@@ -25,8 +25,10 @@ class DenseEncoder:
         trust = isinstance(spec.weights, HubWeights) and spec.weights.trust_remote_code
         dtype = torch.bfloat16 if spec.precision == "bf16" else torch.float32
         self.spec, self.device = spec, device
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
-        self.model: Any = AutoModel.from_pretrained(folder, trust_remote_code=trust, dtype=dtype).to(device).eval()
+        with loading(folder, "text encoder"):
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
+            model: Any = AutoModel.from_pretrained(folder, trust_remote_code=trust, dtype=dtype)
+        self.model = model.to(device).eval()
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], *, prompt: str, label: str) -> NDArray[np.float32]:
@@ -37,9 +39,11 @@ class DenseEncoder:
             prompt: put before every text.
             label: of the progress lines.
         """
+        output = np.empty((len(texts), self.model.config.hidden_size), dtype=np.float32)
+        if not texts:
+            return output
         prefixed = [prompt + text for text in texts]
         encoded = self.tokenizer(prefixed, truncation=True, max_length=self.spec.max_length)["input_ids"]
-        output = np.empty((len(texts), self.model.config.hidden_size), dtype=np.float32)
         progress = Progress(label, len(texts), unit="text")
         for rows in token_batches([len(ids) for ids in encoded], tokens=self.spec.tokens_per_batch):
             batch = self.tokenizer.pad({"input_ids": [encoded[row] for row in rows]}, return_tensors="pt")

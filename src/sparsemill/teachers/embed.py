@@ -16,7 +16,9 @@ class Embedded(NamedTuple):
     device: str
 
 
-def _dense(teacher: DenseTeacher, queries: Sequence[str], documents: Sequence[str], device: str, label: str) -> Embedded:
+def _dense(
+    teacher: DenseTeacher, queries: Sequence[str], documents: Sequence[str], device: str, label: str
+) -> Embedded:
     from sparsemill.device import choose_device
     from sparsemill.teachers.dense import DenseEncoder
 

@@ -39,9 +39,7 @@ class Collator:
 
     valid_label_columns: tuple[str, ...] = ("label",)
 
-    def __init__(
-        self, data: TrainingData, targets: Targets, preprocess: Preprocess, *, in_batch: bool
-    ) -> None:
+    def __init__(self, data: TrainingData, targets: Targets, preprocess: Preprocess, *, in_batch: bool) -> None:
         self.data, self.targets, self.preprocess = data, targets, preprocess
         self.in_batch = in_batch
 

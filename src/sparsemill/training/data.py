@@ -1,5 +1,6 @@
 """What a training run reads: texts, candidate lists, targets or cached embeddings."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from sparsemill.study.models import Ensemble
 from sparsemill.teachers.cache import EmbeddingCache
 from sparsemill.teachers.score import read_scores
 from sparsemill.training.schedule import Record
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,13 @@ class TrainingData:
     negatives: list[list[int]]
 
 
-def load_data(collection: Path, candidates: Path) -> TrainingData:
-    """Read a collection and the candidates mined for it."""
+def load_data(collection: Path, candidates: Path, *, negatives: bool = True) -> TrainingData:
+    """Read a collection and the candidates mined for it.
+
+    Args:
+        collection, candidates: folders.
+        negatives: leave out, with a warning, queries for which the miner found nothing but positives.
+    """
     documents = list(read_corpus(collection))
     queries = read_queries(collection)
     column = {document.id: index for index, document in enumerate(documents)}
@@ -49,6 +57,11 @@ def load_data(collection: Path, candidates: Path) -> TrainingData:
         *(table[name].to_pylist() for name in ("query_id", "doc_id", "positive")), strict=True
     ):
         lists.setdefault(query, ([], []))[0 if positive else 1].append(column[document])
+    bare = [query for query, (_, others) in lists.items() if negatives and not others]
+    if bare:
+        logger.warning("%s: %d of %d queries have no negatives and are left out", candidates, len(bare), len(lists))
+    for query in bare:
+        del lists[query]
     return TrainingData(
         queries=[query.text for query in queries],
         documents=[document.contents for document in documents],
@@ -103,7 +116,5 @@ class InBatchTargets:
         """[queries, queries * documents per query]."""
         queries = [self.data.rows[record.query] for record in records]
         documents = [document for record in records for document in record.documents]
-        normalised = [
-            normalise(cache.matrix(queries, documents), self.ensemble.normalisation) for cache in self.caches
-        ]
+        normalised = [normalise(cache.matrix(queries, documents), self.ensemble.normalisation) for cache in self.caches]
         return aggregate(normalised, weights=self.ensemble.weights, scale=self.ensemble.scale)

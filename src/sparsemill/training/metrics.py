@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
 
 from sparsemill.errors import UserError
 from sparsemill.progress import Progress
@@ -24,13 +25,25 @@ def truncate_records(path: Path, *, step: int) -> None:
         path.write_text("".join(kept), encoding="utf-8")
 
 
-class Recorder(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
-    """Averages the objective's statistics over `log_steps` and writes one record for each such span."""
+class Recorder(TrainerCallback, ExportableState):  # type: ignore[misc]  # transformers is untyped
+    """Averages the objective's statistics over `log_steps` and writes one record for each such span.
+
+    Checkpoints keep the span that is under way, so that a resumed run writes the records of an uninterrupted one.
+    """
 
     def __init__(self, objective: Objective, path: Path, stream: Stream, *, log_steps: int, progress: Progress) -> None:
         self.objective, self.path, self.stream = objective, path, stream
         self.log_steps, self.progress = log_steps, progress
         self.span: list[dict[str, float]] = []
+
+    def state(self) -> dict[str, Any]:
+        """What the trainer writes into `trainer_state.json` of a checkpoint."""
+        return {"args": {}, "attributes": {"span": self.span}}
+
+    def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from a checkpoint's `trainer_state.json`."""
+        self.span = checkpoint["stateful_callbacks"][type(self).__name__]["attributes"]["span"]
+        self.progress.done = checkpoint["global_step"]
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Tell the objective the global step, so that schedules survive a resume."""

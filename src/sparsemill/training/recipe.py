@@ -22,9 +22,9 @@ from sparsemill.training.schedule import Schedule
 from sparsemill.training.trainer import Trainer, last_checkpoint, make_deterministic, training_arguments
 
 
-def state_folder(root: Path, spec: dict[str, Any]) -> Path:
-    """Where this spec's checkpoints live; those of any other spec are removed, so that a changed spec starts anew."""
-    folder = root / text_hash(canonical_json(spec))
+def state_folder(root: Path, identity: dict[str, Any]) -> Path:
+    """Where checkpoints of this spec and these inputs live; all others are removed, so that a changed run starts anew."""
+    folder = root / text_hash(canonical_json(identity))
     for other in root.glob("*"):
         if other != folder:
             shutil.rmtree(other)
@@ -33,7 +33,12 @@ def state_folder(root: Path, spec: dict[str, Any]) -> Path:
 
 
 def load_targets(
-    spec: Training, data: TrainingData, *, ensemble: Ensemble, targets: Path | None, embeddings: Sequence[Sequence[Path]]
+    spec: Training,
+    data: TrainingData,
+    *,
+    ensemble: Ensemble,
+    targets: Path | None,
+    embeddings: Sequence[Sequence[Path]],
 ) -> Targets:
     """Targets of the recipe: cached embeddings for in-batch rows, else the aggregated scores of candidate lists."""
     if spec.in_batch:
@@ -104,12 +109,10 @@ def train(
         UserError: too few queries, collapsed or diverged training.
     """
     make_deterministic(seed)
-    data = load_data(collection, candidates)
+    data = load_data(collection, candidates, negatives=spec.documents_per_query > 1)
     schedule = _schedule(spec, data, seed)
     weights = query_weights(start, idf if spec.query_side == "idf" else None)
-    encoder = build_encoder(
-        start, weights, query_length=spec.query_length, document_length=spec.document_length
-    )
+    encoder = build_encoder(start, weights, query_length=spec.query_length, document_length=spec.document_length)
     attach_head(encoder)
     collator = Collator(
         data,
@@ -120,21 +123,27 @@ def train(
     table = idf_vector(query_weights(start, idf)) if spec.regulariser.weighting == "inverse_idf" else None
     objective = Objective(encoder, spec, table)
     checkpoint = last_checkpoint(state)
-    done = int(read_json(checkpoint / "trainer_state.json")["global_step"]) if checkpoint else 0
+    resumed = read_json(checkpoint / "trainer_state.json") if checkpoint else {"global_step": 0}
     metrics = state / "metrics.jsonl"
-    truncate_records(metrics, step=done)
+    truncate_records(metrics, step=resumed["global_step"])
     progress = Progress(label, spec.steps, unit="step")
-    progress.done = done
+    recorder = Recorder(objective, metrics, stream, log_steps=spec.log_steps, progress=progress)
+    if checkpoint:
+        recorder.restore(resumed)
     trainer = Trainer(
         schedule=schedule,
         model=encoder,
         args=training_arguments(spec, state=state, seed=seed, device=device),
         loss=objective,
         data_collator=collator,
-        callbacks=[Recorder(objective, metrics, stream, log_steps=spec.log_steps, progress=progress)],
+        callbacks=[recorder],
     )
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     detach_head(encoder)
     save_encoder(encoder.to("cpu"), out, weights)
     shutil.copy(metrics, out / "metrics.jsonl")
-    return {"queries": len(data.rows), "resumed_at_step": done, "last_active_tokens": objective.statistics["active_tokens"]}
+    return {
+        "queries": len(data.rows),
+        "resumed_at_step": resumed["global_step"],
+        "last_active_tokens": objective.statistics["active_tokens"],
+    }

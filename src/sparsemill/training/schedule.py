@@ -22,6 +22,9 @@ class Schedule(Dataset[Record]):
 
     Every epoch is a fresh permutation of the queries; negatives are drawn without replacement from a query's
     candidates, and drawn again when it has too few.
+
+    Raises:
+        ValueError: a query has no negatives, but more than one document per query is wanted.
     """
 
     def __init__(
@@ -33,6 +36,9 @@ class Schedule(Dataset[Record]):
         documents_per_query: int,
         seed: int,
     ) -> None:
+        bare = next((query for query, found in enumerate(negatives) if not found), None)
+        if bare is not None and documents_per_query > 1:
+            raise ValueError(f"query {bare} has no negatives")
         self.positives, self.negatives = positives, negatives
         self.records, self.documents_per_query, self.seed = records, documents_per_query, seed
         self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
@@ -51,8 +57,7 @@ class Schedule(Dataset[Record]):
         generator = np.random.default_rng((self.seed, epoch, query))
         positive = int(generator.choice(self.positives[query]))
         candidates, wanted = self.negatives[query], self.documents_per_query - 1
-        if not candidates or wanted == 0:
-            drawn = []
-        else:
-            drawn = generator.choice(candidates, size=wanted, replace=len(candidates) < wanted).tolist()
-        return Record(query, (positive, *drawn))
+        if wanted == 0:
+            return Record(query, (positive,))
+        drawn = generator.choice(candidates, size=wanted, replace=len(candidates) < wanted)
+        return Record(query, (positive, *drawn.tolist()))

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from sparsemill.job import Job
+from sparsemill.job import Job, input_contents
 from sparsemill.quiet import quiet_libraries
 from sparsemill.study.models import Ensemble, Training
 
@@ -21,7 +21,7 @@ def _start_folder(folder: Path) -> Path:
 
 
 def run_training(job: Job) -> None:
-    """Train as `job.spec` says; resumes from `job.state` where a run of the same spec was stopped."""
+    """Train as `job.spec` says; resumes from `job.state` where a run of the same spec and inputs was stopped."""
     quiet_libraries()
     from sparsemill.device import choose_device, set_torch_threads
     from sparsemill.tracking.live import open_stream
@@ -41,7 +41,7 @@ def run_training(job: Job) -> None:
         targets=job.input("targets") if "targets" in job.inputs else None,
         embeddings=[job.inputs[f"embeddings_{name}"] for name in spec["ensemble_spec"]["teachers"] if spec["in_batch"]],
         out=job.out,
-        state=state_folder(job.state, spec),
+        state=state_folder(job.state, {"spec": spec, "inputs": input_contents(job.inputs)}),
         seed=spec["seed"],
         device=job.device,
         label=job.key,

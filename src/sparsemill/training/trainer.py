@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_model, save_model
 from sentence_transformers.sparse_encoder import SparseEncoderTrainer, SparseEncoderTrainingArguments
 from torch.utils.data import DataLoader
+from transformers.trainer_callback import PrinterCallback
 
 from sparsemill.study.models import Training
 from sparsemill.training.schedule import Schedule
@@ -48,6 +49,7 @@ class Trainer(SparseEncoderTrainer):  # type: ignore[misc]  # sentence-transform
     def __init__(self, *, schedule: Schedule, **options: Any) -> None:
         self.schedule = schedule
         super().__init__(**options)
+        self.remove_callback(PrinterCallback)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Records in schedule order; several processes take turns, batch by batch."""

@@ -1,0 +1,77 @@
+"""Names of measures: those that a run is evaluated with, and the costs that come from vectors and clocks."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sparsemill.errors import UserError
+from sparsemill.evaluation.measures import KNOWN, is_ranking_measure
+from sparsemill.study.hints import nearest
+from sparsemill.study.models import Study
+
+SPARSITY = ("FLOPS", "tokens/doc", "tokens/query", "postings")
+LATENCY = ("latency/BM25", *(f"{side}{name}_ms" for side in ("", "bm25_") for name in ("p50", "p99", "mean")))
+COSTS = (*SPARSITY, *LATENCY)
+
+
+class Use(NamedTuple):
+    """A measure that the config shows.
+
+    Attributes:
+        where: path of the key.
+        measure: its name.
+        collections: where it is shown.
+        systems: for which systems.
+    """
+
+    where: str
+    measure: str
+    collections: list[str]
+    systems: list[str]
+
+
+def uses(study: Study) -> Iterator[Use]:
+    """Every measure that a table, a figure or an expected value shows."""
+    for name, table in study.tables.items():
+        systems = [row.system for row in table.rows]
+        for column in table.columns:
+            yield Use(f"tables.{name}.columns", column.measure, [column.collection], systems)
+    for name, figure in study.figures.items():
+        if figure.kind == "tradeoff":
+            yield Use(f"figures.{name}.x", figure.x, [figure.collection], figure.systems)
+            yield Use(f"figures.{name}.y", figure.y, [figure.collection], figure.systems)
+    for expected in study.expected:
+        yield Use("expected.measure", expected.measure, [expected.collection], [expected.system])
+
+
+def _check_shown(where: str, measure: str, study: Study) -> None:
+    if measure in COSTS or measure in study.measures:
+        return
+    if is_ranking_measure(measure):
+        raise UserError(f"config: {where}: {measure} is not among `measures`, so no run is evaluated with it; add it")
+    raise UserError(
+        f"config: {where}: no measure {measure!r}; {nearest(measure, [*COSTS, *study.measures])} "
+        f"(runs: {KNOWN}; costs: {', '.join(COSTS)})"
+    )
+
+
+def _check_tests(study: Study) -> None:
+    for name, table in study.tables.items():
+        where = f"config: tables.{name}.test_measure"
+        if not any(row.compare for row in table.rows):
+            continue
+        if table.test_measure not in study.measures:
+            raise UserError(
+                f"{where}: rows are compared on {table.test_measure}, which is not among `measures`; add it"
+            )
+        if all(column.measure != table.test_measure for column in table.columns):
+            raise UserError(f"{where}: rows are compared on {table.test_measure}, but no column shows it; add a column")
+
+
+def check_measures(study: Study) -> None:
+    """Raise a UserError for a measure that does not exist, or that is shown but not measured."""
+    for measure in study.measures:
+        if not is_ranking_measure(measure):
+            raise UserError(f"config: measures: {measure!r} is no measure of runs; valid: {KNOWN}")
+    for use in uses(study):
+        _check_shown(use.where, use.measure, study)
+    _check_tests(study)

@@ -1,0 +1,56 @@
+"""What a person reads when a run has ended: tables, where the report is, how to open MLflow."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from sparsemill.errors import UserError
+from sparsemill.files import read_json
+
+
+def _tables(results: Path) -> list[str]:
+    found = sorted(results.glob("tables/*/table.md"))
+    if not found:
+        raise UserError(f"{results}: no tables yet; run `snakemake --cores all` first")
+    return [path.read_text(encoding="utf-8").strip() for path in found]
+
+
+def _verdicts(results: Path) -> list[str]:
+    path = results / "expected" / "verdicts.json"
+    if not path.exists():
+        return []
+    counts: dict[str, int] = {}
+    for verdict in read_json(path)["verdicts"]:
+        counts[verdict["verdict"]] = counts.get(verdict["verdict"], 0) + 1
+    return ["Expected values: " + ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))]
+
+
+def summary(results: Path) -> str:
+    """The text that ends `make demo`.
+
+    Raises:
+        UserError: nothing was made yet.
+    """
+    parts = _tables(results) + _verdicts(results)
+    where = []
+    if (results / "report.html").exists():
+        where.append(f"Report:   {results / 'report.html'} (open it in a browser)")
+    where.append(f"Figures:  {results / 'figures'}")
+    where.append("MLflow:   make mlflow, then http://127.0.0.1:5000")
+    return "\n\n".join([*parts, "\n".join(where)])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the summary of a results folder."""
+    parser = argparse.ArgumentParser(prog="python -m sparsemill.summary", description=__doc__)
+    parser.add_argument("results", type=Path, nargs="?", default=Path("results"))
+    try:
+        print("\n" + summary(parser.parse_args(argv).results))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Encoding a corpus: order, batching, empty texts."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sentence_transformers.sparse_encoder import SparseEncoder
+
+from sparsemill.models.encode import encode_documents, load_encoder
+from sparsemill.models.encoder import build_encoder, query_weights, save_encoder
+from tiny import TOKENS, rows, save_language_model, texts
+
+TEXTS = [*texts(), "zz yy", "bal", " ".join(texts(6))]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    start = save_language_model(folder / "start")
+    weights = query_weights(start, None)
+    save_encoder(build_encoder(start, weights, query_length=8, document_length=24), folder, weights)
+    return folder
+
+
+def encode(model: Path, documents: list[str], *, tokens: int = 64, precision: str = "fp32", length: int = 24) -> np.ndarray:
+    encoder = load_encoder(model, document_length=length, device="cpu")
+    vectors = encode_documents(encoder, documents, tokens=tokens, precision=precision, label="test")
+    assert vectors.dtype == np.float32
+    assert vectors.has_sorted_indices
+    assert (vectors.data > 0).all()
+    return rows(vectors)
+
+
+@pytest.mark.parametrize("tokens", [1, 40, 10_000])
+def test_equals_sentence_transformers_whatever_the_batches(model: Path, tokens: int) -> None:
+    expected = rows(SparseEncoder(str(model / "model"), device="cpu").encode_document(TEXTS, batch_size=5))
+    assert np.allclose(encode(model, TEXTS, tokens=tokens), expected, atol=1e-5)
+
+
+def test_rows_keep_the_order_of_the_texts(model: Path) -> None:
+    assert np.allclose(encode(model, TEXTS[::-1]), encode(model, TEXTS)[::-1], atol=1e-5)
+
+
+def test_an_empty_text_gives_an_empty_row(model: Path) -> None:
+    """sentence-transformers encodes [CLS] [SEP] there, so that an empty document is found by any query."""
+    vectors = encode(model, ["bal", "", "  \n", "dom"])
+    assert vectors.any(axis=1).tolist() == [True, False, False, True]
+    theirs = rows(SparseEncoder(str(model / "model"), device="cpu").encode_document([""]))
+    assert theirs.any()
+
+
+def test_nothing_gives_no_rows(model: Path) -> None:
+    assert encode(model, []).shape == (0, len(TOKENS))
+    assert encode(model, ["", " "]).shape == (2, len(TOKENS))
+
+
+def test_documents_are_cut_at_the_length_asked_for(model: Path) -> None:
+    short = SparseEncoder(str(model / "model"), device="cpu")
+    short[0].sub_modules["document"][0].max_seq_length = 6
+    assert np.allclose(encode(model, TEXTS, length=6), rows(short.encode_document(TEXTS)), atol=1e-5)
+
+
+def test_a_length_above_the_positions_is_cut_to_them(model: Path) -> None:
+    assert load_encoder(model, document_length=10_000, device="cpu")[0].sub_modules["document"][0].max_seq_length == 64
+
+
+def test_bf16_is_close_to_fp32(model: Path) -> None:
+    exact, rough = encode(model, TEXTS), encode(model, TEXTS, precision="bf16")
+    assert not np.array_equal(exact, rough)
+    assert np.abs(exact - rough).max() < 0.1

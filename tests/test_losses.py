@@ -1,0 +1,159 @@
+"""Losses by hand, and against sentence-transformers."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sparsemill.losses.flops import flops
+from sparsemill.losses.infonce import infonce
+from sparsemill.losses.kl import kl
+
+ROWS = torch.tensor([[1.0, 0.0, 2.0], [3.0, 0.0, 0.0], [0.0, 4.0, 2.0], [2.0, 0.0, 0.0]])
+"""Two queries with two documents each."""
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_flops_of_the_concatenation_by_hand() -> None:
+    # means 6/4, 4/4, 4/4
+    assert flops(ROWS).item() == pytest.approx(2.25 + 1 + 1)
+
+
+def test_flops_per_slot_by_hand() -> None:
+    # slot 0: rows 0 and 2, means 0.5, 2, 2; slot 1: rows 1 and 3, means 2.5, 0, 0
+    slots = [0.25 + 4 + 4, 6.25]
+    assert flops(ROWS, reduction="sum_of_slots", slots=2).item() == pytest.approx(sum(slots))
+    assert flops(ROWS, reduction="mean_of_slots", slots=2).item() == pytest.approx(sum(slots) / 2)
+
+
+def test_flops_with_one_slot_are_all_the_same() -> None:
+    values = [flops(ROWS, reduction=name).item() for name in ("concatenation", "mean_of_slots", "sum_of_slots")]
+    assert values == pytest.approx([4.25] * 3)
+
+
+def test_flops_divides_by_idf_and_skips_tokens_without_one() -> None:
+    idf = torch.tensor([2.0, 0.0, 0.5])
+    # means of ROWS / idf: 0.75, left out, 2
+    assert flops(ROWS, idf=idf).item() == pytest.approx(0.5625 + 4)
+    # slot 0: 0.25, -, 4; slot 1: 1.25, -, 0
+    slots = [0.0625 + 16, 1.5625]
+    assert flops(ROWS, reduction="sum_of_slots", slots=2, idf=idf).item() == pytest.approx(sum(slots))
+
+
+def test_flops_gradient_is_finite_where_idf_is_zero() -> None:
+    documents = ROWS.clone().requires_grad_()
+    flops(documents, idf=torch.tensor([2.0, 0.0, 0.5])).backward()
+    assert documents.grad is not None
+    assert documents.grad[:, 1].tolist() == [0.0] * 4
+    assert torch.isfinite(documents.grad).all()
+
+
+def test_flops_equals_that_of_sentence_transformers() -> None:
+    from sentence_transformers.sparse_encoder.losses import FlopsLoss
+
+    documents = random(12, 50).relu()
+    theirs = FlopsLoss(nn.Identity()).compute_loss_from_embeddings(documents)
+    assert flops(documents).item() == pytest.approx(theirs.item(), rel=1e-6)
+
+
+def test_flops_of_an_unknown_reduction_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown reduction 'mean'"):
+        flops(ROWS, reduction="mean")
+
+
+def test_idf_in_the_score_is_inverse_idf_in_the_penalty() -> None:
+    """With w = idf * u the two IDF-aware forms of 2411.04403 (its second and first version) are one function of u."""
+    idf = random(7, seed=1).abs() + 0.1
+    queries, teacher = (random(2, 7, seed=2) > 0).float(), random(2, 3, seed=3)
+
+    def loss(scored: Tensor, weights: Tensor, penalty: Tensor) -> Tensor:
+        return kl(torch.einsum("qv,qnv->qn", queries * weights, scored.view(2, 3, 7)), teacher) + 0.7 * penalty
+
+    second, first = (random(6, 7, seed=4).relu().requires_grad_() for _ in range(2))
+    matching = loss(second, idf, flops(second))
+    inverse = loss(idf * first, torch.ones(7), flops(idf * first, idf=idf))
+    assert matching.item() == pytest.approx(inverse.item(), rel=1e-6)
+    ours, theirs = (torch.autograd.grad(value, part)[0] for value, part in ((matching, second), (inverse, first)))
+    assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_ranking_gradient_is_that_of_equation_7() -> None:
+    """dL/dd_it = idf(t) q_t (softmax_stu - softmax_tea)_i, for one query."""
+    idf, query = random(7, seed=1).abs(), (random(7, seed=2) > 0).float()
+    documents = random(4, 7, seed=3).relu().requires_grad_()
+    teacher = random(1, 4, seed=5)
+    student = (documents @ (idf * query)).unsqueeze(0)
+    kl(student, teacher).backward()
+    difference = student.detach().softmax(1) - teacher.softmax(1)
+    assert documents.grad is not None
+    assert torch.allclose(documents.grad, difference.T * (idf * query), atol=1e-6)
+
+
+def test_kl_by_hand() -> None:
+    student, teacher = torch.tensor([[0.0, math.log(3.0)]]), torch.tensor([[0.0, 0.0]])
+    # teacher 1/2, 1/2; student 1/4, 3/4
+    expected = 0.5 * math.log(0.5 / 0.25) + 0.5 * math.log(0.5 / 0.75)
+    assert kl(student, teacher).item() == pytest.approx(expected)
+    assert kl(student * 2, teacher, temperature=2.0).item() == pytest.approx(expected)
+
+
+def test_kl_is_the_mean_over_queries_and_zero_for_equal_scores() -> None:
+    student, teacher = random(3, 5), random(3, 5, seed=1)
+    each = [kl(student[row : row + 1], teacher[row : row + 1]).item() for row in range(3)]
+    assert kl(student, teacher).item() == pytest.approx(sum(each) / 3, rel=1e-5)
+    assert kl(teacher + 3.0, teacher).item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_kl_equals_that_of_sentence_transformers() -> None:
+    from sentence_transformers.sparse_encoder.losses import SparseDistillKLDivLoss
+
+    class Scores(SparseDistillKLDivLoss):  # type: ignore[misc]  # sentence-transformers is untyped
+        """Scores of query and documents by dot product, as it computes them itself."""
+
+    queries, documents, teacher = random(3, 11), random(3, 4, 11, seed=1), random(3, 4, seed=2)
+    student = torch.einsum("qv,qnv->qn", queries, documents)
+    model: Any = nn.Identity()
+    theirs = Scores(model, temperature=1.0).compute_loss_from_embeddings(
+        [queries, *documents.transpose(0, 1)], teacher
+    )
+    assert kl(student, teacher).item() == pytest.approx(theirs.item(), rel=1e-5)
+
+
+def test_infonce_by_hand() -> None:
+    student = torch.tensor([[1.0, 0.0, 2.0, 3.0], [0.0, 1.0, 1.0, 0.0]])
+    excluded = torch.tensor([[False, False, False, True], [False, False, False, False]])
+    first = -math.log(math.exp(1) / (math.exp(1) + math.exp(0) + math.exp(2)))
+    second = -math.log(math.exp(1) / (2 * math.exp(1) + 2))
+    found = infonce(student, torch.tensor([0, 2]), excluded)
+    assert found.item() == pytest.approx((first + second) / 2)
+
+
+def test_infonce_temperature_divides_the_scores() -> None:
+    student, none = random(2, 4), torch.zeros(2, 4, dtype=torch.bool)
+    own = torch.tensor([0, 3])
+    assert infonce(student, own, none, temperature=0.5).item() == pytest.approx(infonce(student * 2, own, none).item())
+
+
+def test_infonce_gives_excluded_documents_no_gradient() -> None:
+    student = random(1, 4).requires_grad_()
+    infonce(student, torch.tensor([0]), torch.tensor([[False, True, False, False]])).backward()
+    assert student.grad is not None
+    assert student.grad[0, 1].item() == 0
+    assert torch.isfinite(student.grad).all()
+
+
+def test_infonce_equals_the_ranking_loss_of_sentence_transformers() -> None:
+    from sentence_transformers.sparse_encoder.losses import SparseMultipleNegativesRankingLoss
+
+    model: Any = nn.Identity()
+    queries, positives, negatives = random(3, 9), random(3, 9, seed=1), random(3, 9, seed=2)
+    loss = SparseMultipleNegativesRankingLoss(model, scale=1.0)
+    theirs = loss.compute_loss_from_embeddings([queries, positives, negatives], None)
+    documents = torch.cat([positives, negatives])
+    none = torch.zeros(3, 6, dtype=torch.bool)
+    assert infonce(queries @ documents.T, torch.arange(3), none).item() == pytest.approx(theirs.item(), rel=1e-5)
