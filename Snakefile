@@ -26,10 +26,10 @@ report: "workflow/report/workflow.rst"
 
 
 rule all:
+    default_target: True
     input:
         manifests(plan.results(study)),
         manifest("verified"),
-    default_target: True
 
 
 rule tables:

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sentence_transformers.sparse_encoder import SparseEncoder
+from tiny import TOKENS, rows, save_language_model, texts
 
 from sparsemill.models.encode import encode_documents, load_encoder
 from sparsemill.models.encoder import build_encoder, query_weights, save_encoder
-from tiny import TOKENS, rows, save_language_model, texts
 
 TEXTS = [*texts(), "zz yy", "bal", " ".join(texts(6))]
 
@@ -22,7 +22,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def encode(model: Path, documents: list[str], *, tokens: int = 64, precision: str = "fp32", length: int = 24) -> np.ndarray:
+def encode(
+    model: Path, documents: list[str], *, tokens: int = 64, precision: str = "fp32", length: int = 24
+) -> np.ndarray:
     encoder = load_encoder(model, document_length=length, device="cpu")
     vectors = encode_documents(encoder, documents, tokens=tokens, precision=precision, label="test")
     assert vectors.dtype == np.float32

@@ -6,12 +6,12 @@ import pytest
 import torch
 from sentence_transformers.sparse_encoder import SparseEncoder
 from sentence_transformers.sparse_encoder.modules import SpladePooling
+from tiny import TOKENS, language_model, padded, save_language_model, texts
 from torch import nn
 
 from sparsemill.errors import UserError
 from sparsemill.models.encoder import build_encoder, query_weights
 from sparsemill.models.head import SpladeHead, _find_parent, attach_head, detach_head
-from tiny import TOKENS, language_model, padded, save_language_model, texts
 
 KINDS = ["bert", "distilbert"]
 
@@ -38,6 +38,7 @@ def test_gradients_equal_those_of_the_standard_modules(tmp_path: Path, kind: str
 
     def gradients() -> dict[str, torch.Tensor]:
         encoder.zero_grad()
+        encoder[0].sub_modules["document"][1].train()  # else it works in place, where autograd cannot follow
         features = encoder.preprocess(texts(6), task="document")
         encoder(features)["sentence_embedding"].square().sum().backward()
         model = encoder[0].sub_modules["document"][0].auto_model
@@ -85,7 +86,9 @@ def test_padding_has_no_say() -> None:
     mask = padded([[1, 2, 3], [1]])["attention_mask"]
     wild = hidden.clone()
     wild[1, 1:] = 1e6
-    first, second = (head({"token_embeddings": h, "attention_mask": mask})["sentence_embedding"] for h in (hidden, wild))
+    first, second = (
+        head({"token_embeddings": h, "attention_mask": mask})["sentence_embedding"] for h in (hidden, wild)
+    )
     assert torch.equal(first, second)
     expected = torch.log1p(torch.relu(decoder(hidden[1, :1]).amax(0)))
     assert torch.allclose(first[1], expected, atol=1e-6)

@@ -112,13 +112,10 @@ def test_kl_is_the_mean_over_queries_and_zero_for_equal_scores() -> None:
 def test_kl_equals_that_of_sentence_transformers() -> None:
     from sentence_transformers.sparse_encoder.losses import SparseDistillKLDivLoss
 
-    class Scores(SparseDistillKLDivLoss):  # type: ignore[misc]  # sentence-transformers is untyped
-        """Scores of query and documents by dot product, as it computes them itself."""
-
     queries, documents, teacher = random(3, 11), random(3, 4, 11, seed=1), random(3, 4, seed=2)
     student = torch.einsum("qv,qnv->qn", queries, documents)
     model: Any = nn.Identity()
-    theirs = Scores(model, temperature=1.0).compute_loss_from_embeddings(
+    theirs = SparseDistillKLDivLoss(model, temperature=1.0).compute_loss_from_embeddings(
         [queries, *documents.transpose(0, 1)], teacher
     )
     assert kl(student, teacher).item() == pytest.approx(theirs.item(), rel=1e-5)

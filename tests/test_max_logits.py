@@ -66,7 +66,7 @@ def test_through_splade_activation_gradients_agree() -> None:
     torch.log1p(torch.relu(max_logits(*ours, LENGTHS))).square().sum().backward()
     torch.log1p(torch.relu(naive(*theirs, LENGTHS))).square().sum().backward()
     for mine, reference in zip(ours, theirs, strict=True):
-        assert torch.allclose(mine.grad, reference.grad, atol=1e-5)  # type: ignore[arg-type]  # both are set
+        assert torch.allclose(mine.grad, reference.grad, atol=1e-5)
 
 
 def test_half_precision_accumulates_in_single() -> None:
@@ -74,7 +74,7 @@ def test_half_precision_accumulates_in_single() -> None:
     found = max_logits(hidden, weight, bias, LENGTHS)
     found.sum().backward()
     assert found.dtype == torch.float32
-    assert (hidden.grad.dtype, weight.grad.dtype, bias.grad.dtype) == (torch.bfloat16,) * 3  # type: ignore[union-attr]
+    assert (hidden.grad.dtype, weight.grad.dtype, bias.grad.dtype) == (torch.bfloat16,) * 3
     assert torch.allclose(found, naive(hidden.float(), weight.float(), bias.float(), LENGTHS), atol=0.05)
 
 

@@ -22,7 +22,9 @@ from sparsemill.teachers.cache import load_embeddings, save_matrix
 from sparsemill.teachers.score import Pairs, score_pairs, write_scores
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-WORDS = [first + second for first in ("ba", "do", "ki", "lu", "me", "no", "pa", "ru") for second in ("l", "m", "r", "x")]
+WORDS = [
+    first + second for first in ("ba", "do", "ki", "lu", "me", "no", "pa", "ru") for second in ("l", "m", "r", "x")
+]
 """32 invented words, each one word piece."""
 LETTERS = [chr(code) for code in range(ord("a"), ord("z") + 1)]
 TOKENS = [*SPECIAL, *WORDS, *LETTERS, *(f"##{letter}" for letter in LETTERS)]

@@ -1,5 +1,6 @@
 """Canonical JSON, hashes and atomic writes."""
 
+import glob
 import hashlib
 import json
 import os
@@ -86,9 +87,12 @@ def _sync_tree(folder: Path) -> None:
 def atomic_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside `target`; on success it replaces `target` whole.
 
-    On an error `target` is left as it was and the temporary folder is removed.
+    On an error `target` is left as it was and the temporary folder is removed, as is what a killed process left.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    # The eight characters of mkdtemp and no more: `.a.*` would match what another process is writing for `a.b`.
+    for leftover in target.parent.glob(f".{glob.escape(target.name)}.????????"):
+        shutil.rmtree(leftover, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
         yield temporary

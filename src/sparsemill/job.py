@@ -8,7 +8,6 @@ import os
 import shutil
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,9 +111,8 @@ def _execute(job: Job, run: Callable[[Job], None]) -> None:
 
 
 def _fail(stage: str, message: str, status: int) -> int:
-    logger.debug(traceback.format_exc())
     print(f"{stage}: error: {message}", file=sys.stderr, flush=True)
-    logging.getLogger("sparsemill.file").info("failed: %s", message)
+    logger.info("failed: %s", message, exc_info=True)
     return status
 
 
@@ -126,12 +124,14 @@ def main(stage: str, run: Callable[[Job], None], *, doc: str | None = None, argv
     arguments = _parse(stage, doc, argv)
     _start_logging(arguments.log)
     limit_threads(arguments.threads)
+    key = arguments.key or arguments.out.as_posix()
+    print(f"> {stage}: {key}", file=sys.stderr, flush=True)
     try:
         text = arguments.spec
         spec = read_json(Path(text[1:])) if text.startswith("@") else _parse_spec(text)
         job = Job(
             stage=stage,
-            key=arguments.key or arguments.out.as_posix(),
+            key=key,
             spec=spec,
             inputs={name: [Path(path) for path in paths] for name, *paths in arguments.inputs},
             out=arguments.out,
@@ -146,6 +146,10 @@ def main(stage: str, run: Callable[[Job], None], *, doc: str | None = None, argv
     except OSError as error:
         if error.errno == errno.ENOSPC:
             return _fail(stage, f"no space left on the disk for {arguments.out}; free some and run again", 2)
+        logger.info("unforeseen", exc_info=True)
+        raise
+    except Exception:
+        logger.info("unforeseen", exc_info=True)  # into the log file; the terminal gets it from the interpreter
         raise
     return 0
 

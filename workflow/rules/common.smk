@@ -29,6 +29,8 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 RESULTS = Path(study.results)
+# Training streams to the store if there is one. It is no input: a store that was deleted must train nothing again.
+os.environ.update(SPARSEMILL_STORE=str(RESULTS / "store") if study.tracking.live else "")
 NVIDIA = Path(os.sep, "dev", "nvidia0")
 GPUS = int(study.device != "cpu" and (shutil.which("nvidia-smi") is not None or NVIDIA.exists()))
 
@@ -85,9 +87,7 @@ def parents(pattern):
 
     def resolve(wildcards):
         found = edges.upstream(study, pattern.format(**wildcards))
-        files = {name: manifests(keys) for name, keys in found.items()}
-        # The store must exist before anything streams to it, but a new store trains nothing again.
-        return {name: list(map(ancient, paths)) if name == "store" else paths for name, paths in files.items()}
+        return {name: manifests(keys) for name, keys in found.items()}
 
     return resolve
 
@@ -121,7 +121,8 @@ def out(pattern):
     return lambda wildcards: path(pattern.format(**wildcards))
 
 
-def command(script):
+def command(script, live=False):
     """The shell command of a rule; the checkout's place is not in it, so that moving it runs nothing again."""
-    told = "--key {params.key:q} --log {log:q} --threads {threads} --spec {params.spec:q}"
-    return f'python "$SPARSEMILL_SCRIPTS"/{script}.py {{params.inputs:q}} --out {{params.out:q}} {told}'
+    store = live * ' ${{SPARSEMILL_STORE:+--in store "$SPARSEMILL_STORE"}}'
+    told = "--out {params.out:q} --key {params.key:q} --log {log:q} --threads {threads} --spec {params.spec:q}"
+    return f'python "$SPARSEMILL_SCRIPTS"/{script}.py {{params.inputs:q}}{store} {told}'

@@ -1,6 +1,6 @@
 # The MLflow mirror.
 rule mlflow_init:
-    # Create the tracking store once, before anything writes to it.
+    # Create the tracking store once; first of all, so that it is there when training streams to it.
     input:
         unpack(parents("store")),
     output:
@@ -9,6 +9,7 @@ rule mlflow_init:
         path("logs/store.log"),
     benchmark:
         path("benchmarks/store.tsv")
+    priority: 100
     conda:
         "../../envs/mlflow.yaml"
     threads: 1

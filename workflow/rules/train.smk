@@ -23,7 +23,7 @@ rule pretrain:
         key=key("pretrained/{pretraining}/seed-{seed}"),
         spec=spec(specs.pretrain, "pretraining", "seed"),
     shell:
-        command("pretrain")
+        command("pretrain", live=True)
 
 
 rule finetune:
@@ -50,4 +50,4 @@ rule finetune:
         key=key("models/{experiment}/seed-{seed}"),
         spec=spec(specs.finetune, "experiment", "seed"),
     shell:
-        command("finetune")
+        command("finetune", live=True)

@@ -32,11 +32,11 @@ def _load(backbone: Backbone, folder: Path) -> tuple[Any, Any]:
             folder, config=config, trust_remote_code=trust, output_loading_info=True
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
-    missing = sorted(report["missing_keys"])
-    if missing and backbone.transform == "checkpoint":
-        raise UserError(
-            f"{folder}: holds no {missing[0]}; for a checkpoint without an MLM head set `transform: identity`"
-        )
+    replaced = "cls." if backbone.transform == "identity" else "nothing."
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith(replaced))
+    if missing:
+        hint = "for a checkpoint without an MLM head set `transform: identity`"
+        raise UserError(f"{folder}: holds no {missing[0]} ({len(missing)} weights are missing); {hint}")
     if len(tokenizer) > model.config.vocab_size:
         raise UserError(f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model {model.config.vocab_size}")
     if len(tokenizer) < model.config.vocab_size:

@@ -59,7 +59,7 @@ def build_encoder(folder: Path, weights: dict[str, float], *, query_length: int,
     tokenizer = transformer.tokenizer
     size = language_model.config.vocab_size
     if size != len(tokenizer):
-        raise UserError(f"{folder}: the model has {size} tokens, its tokenizer {len(tokenizer)}; prepare it as a backbone")
+        raise UserError(f"{folder}: the model has {size} tokens, its tokenizer {len(tokenizer)}; make it a backbone")
     table = torch.zeros(size)
     for token, weight in weights.items():
         table[tokenizer.convert_tokens_to_ids(token)] = weight

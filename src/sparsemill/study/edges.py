@@ -47,7 +47,7 @@ def _training(study: Study, spec: Training, start: str) -> Edges:
         "collection": [f"collections/{collection}"],
         "candidates": [f"candidates/{spec.training_set}"],
         "idf": [f"idfs/{spec.idf}"],
-    } | ({"store": ["store"]} if study.tracking.live else {})
+    }
     if not spec.in_batch:
         return {**found, "targets": [f"targets/{spec.training_set}/{spec.ensemble}"]}
     teachers = study.ensembles[spec.ensemble].teachers

@@ -12,7 +12,7 @@ from sparsemill.study.check import check_references
 from sparsemill.study.explain import explain
 from sparsemill.study.hints import nearest
 from sparsemill.study.models import Study
-from sparsemill.study.sweeps import INLINE, expand_sweeps
+from sparsemill.study.sweeps import expand_sweeps
 
 SECTIONS = (
     "collections",
@@ -125,8 +125,6 @@ def load_study(config: dict[str, Any], root: Path) -> Study:
         _merge(merged, deepcopy(_read_yaml(path)), str(path))
     _merge(merged, deepcopy(dict(config)), "config")
     _merge(merged, expand_sweeps(merged), "config")
-    if isinstance(merged.get("sweep"), dict):
-        merged["sweep"] = [INLINE]
     for section in filter(merged.get, SECTIONS):
         # Sorted, so that reordering the entries of a config changes no input of any rule.
         entries = dict(sorted(merged[section].items()))

@@ -9,10 +9,8 @@ from pydantic import ValidationError
 from sparsemill.errors import UserError
 from sparsemill.study.explain import explain
 from sparsemill.study.hints import nearest
-from sparsemill.study.models import Study, Sweep
+from sparsemill.study.models import Experiment, Study, Sweep
 
-INLINE = "inline"
-"""Name of the sweep that is written on the command line."""
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _WORDS = {"true": True, "false": False, "null": None}
 
@@ -48,15 +46,21 @@ def _point(keys: list[str], values: tuple[Any, ...]) -> dict[str, Any]:
     return overrides
 
 
-def sweep_members(base: str, grid: dict[str, list[Any]]) -> dict[str, dict[str, Any]]:
-    """Named points of a grid; the same point of the same base has the same name in every sweep.
+def _short(key: str) -> str:
+    """The last part of a dotted key, unless a key of experiments is called so too."""
+    last = key.rsplit(".", 1)[-1]
+    return key if last in Experiment.model_fields else last
+
+
+def sweep_members(name: str, grid: dict[str, list[Any]]) -> dict[str, dict[str, Any]]:
+    """Named points of a sweep's grid.
 
     Args:
-        base: name of the experiment that the points change.
+        name: the sweep's name.
         grid: dotted experiment key -> values; the order of its keys means nothing.
 
     Returns:
-        `<base>--<key>-<value>--...` -> nested overrides, in the order of the values.
+        `<sweep>--<last part of key>-<value>--...` -> nested overrides, in the order of the values.
 
     Raises:
         UserError: a value is a mapping or there twice, or a key stands above another one.
@@ -64,20 +68,22 @@ def sweep_members(base: str, grid: dict[str, list[Any]]) -> dict[str, dict[str, 
     keys = sorted(grid)
     for key in keys:
         if any(other.startswith(f"{key}.") for other in keys):
-            raise UserError(f"config: grid.{key}: the grid has keys below it too; keep one of them")
+            raise UserError(f"config: sweeps.{name}.grid.{key}: the grid has keys below it too; keep one of them")
         if any(isinstance(value, dict) for value in grid[key]):
-            raise UserError(f"config: grid.{key}: a value is a mapping; give each key below it its own list")
+            raise UserError(
+                f"config: sweeps.{name}.grid.{key}: a value is a mapping; give each key below it its own list"
+            )
     members: dict[str, dict[str, Any]] = {}
     for values in itertools.product(*([plain_value(value) for value in grid[key]] for key in keys)):
-        name = "--".join([base, *(f"{key}-{_label(value)}" for key, value in zip(keys, values, strict=True))])
-        if name in members:
-            raise UserError(f"config: grid: the point {name} is there twice")
-        members[name] = _point(keys, values)
+        member = "--".join([name, *(f"{_short(key)}-{_label(value)}" for key, value in zip(keys, values, strict=True))])
+        if member in members:
+            raise UserError(f"config: sweeps.{name}.grid: the point {member} is there twice")
+        members[member] = _point(keys, values)
     return members
 
 
 def _table(name: str, sweep: Sweep, members: list[str], measures: list[str]) -> dict[str, Any]:
-    labels = {member: member.removeprefix(f"{sweep.base}--").replace("--", ", ") for member in members}
+    labels = {member: member.removeprefix(f"{name}--").replace("--", ", ") for member in members}
     rows = [{"system": member, "label": label, "compare": [sweep.base]} for member, label in labels.items()]
     return {
         "caption": f"Sweep {name}: one row per point of the grid, against {sweep.base}.",
@@ -101,8 +107,9 @@ def _figure(name: str, sweep: Sweep, members: list[str], measures: list[str]) ->
 
 def _chosen(merged: dict[str, Any]) -> dict[str, Sweep]:
     chosen, sweeps = merged.get("sweep", []), merged.get("sweeps", {})
-    if isinstance(chosen, dict):
-        chosen, sweeps = [INLINE], {INLINE: chosen}
+    if isinstance(chosen, dict):  # written on the command line, and called by the name of its base
+        name = str(chosen.get("base", "sweep"))
+        chosen, sweeps = [name], {name: chosen}
     if not isinstance(chosen, list):
         raise UserError(f"config: sweep: expected a list of names or {{base, grid, collection}}, got {chosen!r}")
     found = {}
@@ -117,7 +124,7 @@ def _chosen(merged: dict[str, Any]) -> dict[str, Sweep]:
 
 
 def expand_sweeps(merged: dict[str, Any]) -> dict[str, Any]:
-    """The entries that the chosen sweeps stand for: experiments, and a table and a figure for each sweep.
+    """What the chosen sweeps stand for: their names (`sweep`), experiments, and a table and a figure for each.
 
     Args:
         merged: the whole config, `extends` not yet resolved; `sweep` holds names, or one sweep as a mapping.
@@ -128,11 +135,12 @@ def expand_sweeps(merged: dict[str, Any]) -> dict[str, Any]:
     known = merged.get("experiments", {})
     measures = merged.get("measures")
     shown = measures[:3] if isinstance(measures, list) and measures else Study().measures[:3]
-    added: dict[str, Any] = {"experiments": {}, "tables": {}, "figures": {}}
-    for name, sweep in _chosen(merged).items():
+    chosen = _chosen(merged)
+    added: dict[str, Any] = {"sweep": list(chosen), "experiments": {}, "tables": {}, "figures": {}}
+    for name, sweep in chosen.items():
         if sweep.base not in known:
             raise UserError(f"config: sweeps.{name}.base: no experiment {sweep.base!r}; {nearest(sweep.base, known)}")
-        members = sweep_members(sweep.base, sweep.grid)
+        members = sweep_members(name, sweep.grid)
         for member, overrides in members.items():
             added["experiments"][member] = {"extends": sweep.base, **overrides}
         added["tables"][f"sweep-{name}"] = _table(name, sweep, list(members), shown)

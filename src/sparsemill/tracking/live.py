@@ -35,6 +35,9 @@ def open_stream(job: Job) -> Callable[[dict[str, float]], None]:
     """
     if "store" not in job.inputs or os.environ.get("RANK", "0") != "0":
         return _ignore
+    if not (job.input("store") / NAME).exists():
+        logger.info("tracking: there is no store yet, so no live curves; publish adds them later")
+        return _ignore
     at = address(job.key)
     name = f"{at.system_name} {at.run_name}" if at.system else at.run_name
     named = [name for name in read_json(job.input("store") / NAME)["experiments"] if name != SHARED]

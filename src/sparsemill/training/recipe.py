@@ -23,7 +23,7 @@ from sparsemill.training.trainer import Trainer, last_checkpoint, make_determini
 
 
 def state_folder(root: Path, identity: dict[str, Any]) -> Path:
-    """Where checkpoints of this spec and these inputs live; all others are removed, so that a changed run starts anew."""
+    """Where checkpoints of this spec and these inputs live; others are removed, so that a changed run starts anew."""
     folder = root / text_hash(canonical_json(identity))
     for other in root.glob("*"):
         if other != folder:

@@ -1,0 +1,108 @@
+"""Runs by hand: fusion, exhaustive dense search, self hits and the sidecar."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sparsemill.files import read_json
+from sparsemill.retrieval import dense
+from sparsemill.retrieval.dense import search_dense
+from sparsemill.retrieval.fusion import fuse
+from sparsemill.retrieval.runs import Hit, Run, read_run
+from sparsemill.retrieval.sidecar import remove_self_hits, write_described_run
+from sparsemill.teachers.cache import EmbeddingCache
+
+ONE: Run = {"q": [Hit("a", 5.0), Hit("b", 3.0), Hit("c", 1.0)], "only": [Hit("z", 2.0), Hit("y", 1.0)]}
+TWO: Run = {"q": [Hit("d", 30.0), Hit("b", 20.0), Hit("a", 10.0)], "none": []}
+
+
+def test_fusion_by_hand() -> None:
+    # minmax over a b c d: one 1, .5, 0, 0 (d as its last); two 0, .5, 0, 1 (c as its last)
+    assert fuse([ONE, TWO], normalisation="minmax", weights=None, k=10)["q"] == [
+        Hit("a", 0.5),
+        Hit("b", 0.5),
+        Hit("d", 0.5),
+        Hit("c", 0.0),
+    ]
+
+
+def test_fusion_with_weights_and_depth() -> None:
+    found = fuse([ONE, TWO], normalisation="minmax", weights=[0.25, 0.5], k=2)["q"]
+    assert found == [Hit("d", 0.5), Hit("b", 0.375)]
+
+
+def test_fusion_of_raw_scores() -> None:
+    found = fuse([ONE, TWO], normalisation="none", weights=[1, 1], k=10)["q"]
+    assert found == [Hit("d", 31.0), Hit("b", 23.0), Hit("a", 15.0), Hit("c", 11.0)]
+
+
+def test_fusion_keeps_queries_that_one_run_lacks() -> None:
+    fused = fuse([ONE, TWO], normalisation="minmax", weights=None, k=10)
+    assert list(fused) == ["q", "only", "none"]
+    assert fused["only"] == [Hit("z", 0.5), Hit("y", 0.0)]
+    assert fused["none"] == []
+
+
+def test_fusion_of_one_run_keeps_its_order() -> None:
+    for method in ("minmax", "zscore", "rank", "none"):
+        assert [hit.doc_id for hit in fuse([ONE], normalisation=method, weights=None, k=10)["q"]] == ["a", "b", "c"]
+
+
+def brute_force(cache: EmbeddingCache, rows: list[int], ids: list[str], k: int) -> list[list[Hit]]:
+    scores = cache.matrix(rows, range(len(ids)))
+    return [
+        sorted(
+            (Hit(name, float(value)) for name, value in zip(ids, row, strict=True)), key=lambda h: (-h.score, h.doc_id)
+        )[:k]
+        for row in scores
+    ]
+
+
+@pytest.mark.parametrize(("queries", "documents"), [(1, 1), (2, 4), (3, 7), (100, 100)])
+@pytest.mark.parametrize("k", [1, 5, 40])
+def test_search_equals_brute_force_whatever_the_blocks(
+    monkeypatch: pytest.MonkeyPatch, queries: int, documents: int, k: int
+) -> None:
+    monkeypatch.setattr(dense, "QUERIES", queries)
+    monkeypatch.setattr(dense, "DOCUMENTS", documents)
+    generator = np.random.default_rng(0)
+    # few values, so that many documents tie, and ids that are not in the order of rows
+    cache = EmbeddingCache(*(generator.integers(-1, 2, size=(n, 3)).astype(np.float32) for n in (6, 30)))
+    ids = [f"d{number}" for number in generator.permutation(30)]
+    rows = [4, 0, 5, 1]
+    found = search_dense(cache, rows, query_ids=["e", "a", "f", "b"], document_ids=ids, k=k)
+    assert list(found) == ["e", "a", "f", "b"]
+    assert list(found.values()) == brute_force(cache, rows, ids, k)
+
+
+def test_ties_at_the_cut_go_to_the_smaller_id() -> None:
+    cache = EmbeddingCache(np.ones((1, 1), dtype=np.float32), np.ones((50, 1), dtype=np.float32))
+    ids = [f"{number:02}" for number in reversed(range(50))]
+    found = search_dense(cache, [0], query_ids=["q"], document_ids=ids, k=3)
+    assert [hit.doc_id for hit in found["q"]] == ["00", "01", "02"]
+
+
+def test_self_hits_are_dropped_before_the_cut() -> None:
+    run = {"a": [Hit("a", 3.0), Hit("b", 2.0), Hit("c", 1.0)], "x": [Hit("b", 2.0), Hit("a", 1.0)]}
+    assert remove_self_hits(run, depth=2, drop=True) == {
+        "a": [Hit("b", 2.0), Hit("c", 1.0)],
+        "x": [Hit("b", 2.0), Hit("a", 1.0)],
+    }
+    assert remove_self_hits(run, depth=2, drop=False)["a"] == [Hit("a", 3.0), Hit("b", 2.0)]
+
+
+def test_sidecar_says_what_the_run_is_of(tmp_path: Path) -> None:
+    spec = {"system": "s", "variant": "seed-0", "collection": "c", "engine": "exact", "depth": 10, "device": "cpu"}
+    described = write_described_run(tmp_path, {"q": [Hit("a", 0.1)], "r": []}, spec)
+    assert described == read_json(tmp_path / "run.json")
+    assert described == {
+        "system": "s",
+        "variant": "seed-0",
+        "collection": "c",
+        "engine": "exact",
+        "depth": 10,
+        "queries": 2,
+        "queries_without_results": 1,
+    }
+    assert [hit.doc_id for hit in read_run(tmp_path / "run.trec")["q"]] == ["a"]

@@ -1,0 +1,238 @@
+"""Command lines of stages: exit statuses, atomic outputs, manifests, progress."""
+
+import errno
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sparsemill import manifest
+from sparsemill.device import choose_device
+from sparsemill.errors import UserError
+from sparsemill.files import file_hash, text_hash
+from sparsemill.job import Job, main
+from sparsemill.progress import Progress, track
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`main` sets thread counts; they are put back after each test."""
+    for name in (
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+        "RAYON_NUM_THREADS",
+    ):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+
+
+def write(job: Job) -> None:
+    (job.out / "sub").mkdir()
+    (job.out / "sub" / "file.txt").write_text(job.spec.get("text", "hello"))
+    job.facts["lines"] = 1
+
+
+def failing(error: BaseException) -> Callable[[Job], None]:
+    def run(job: Job) -> None:
+        write(job)
+        job.state.mkdir(parents=True, exist_ok=True)
+        raise error
+
+    return run
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Lines on standard error, but for those that say which stage starts."""
+    return [line for line in capsys.readouterr().err.splitlines() if not line.startswith("> ")]
+
+
+def call(folder: Path, run: Callable[[Job], None] = write, *more: str, spec: Any = None) -> int:
+    arguments = ["--spec", json.dumps(spec or {}), "--out", str(folder / "out"), "--key", "outs/a", *more]
+    return main("make_out", run, argv=arguments)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_done(tmp_path: Path) -> None:
+    (tmp_path / "out.state").mkdir()
+    assert call(tmp_path) == 0
+    assert names(tmp_path) == ["out"]
+    assert names(tmp_path / "out") == ["manifest.json", "sub"]
+
+
+def test_job_has_what_the_command_line_says(tmp_path: Path) -> None:
+    seen: list[Job] = []
+
+    def run(job: Job) -> None:
+        seen.append(Job(**vars(job)))
+        assert job.out.is_dir()
+        assert job.out.parent == tmp_path
+
+    (tmp_path / "spec.json").write_text('{"steps": 3}')
+    call_arguments = ["--spec", f"@{tmp_path / 'spec.json'}", "--out", str(tmp_path / "out"), "--threads", "2"]
+    inputs = ["--in", "one", "a", "--in", "many", "b", "c", "--state", str(tmp_path / "elsewhere")]
+    assert main("stage", run, argv=call_arguments + inputs) == 0
+    (job,) = seen
+    assert (job.stage, job.spec, job.threads, job.device) == ("stage", {"steps": 3}, 2, "cpu")
+    assert job.key == (tmp_path / "out").as_posix()
+    assert job.inputs == {"one": [Path("a")], "many": [Path("b"), Path("c")]}
+    assert job.input("one") == Path("a")
+    assert job.state == tmp_path / "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (UserError("x.json: no such file"), 2, "make_out: error: x.json: no such file"),
+        (KeyboardInterrupt(), 130, "make_out: error: interrupted; run the same command again to go on"),
+        (OSError(errno.ENOSPC, "No space left on device"), 2, "make_out: error: no space left on the disk for "),
+    ],
+)
+def test_failures_are_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], error: BaseException, status: int, line: str
+) -> None:
+    assert call(tmp_path) == 0
+    before = file_hash(tmp_path / "out" / "manifest.json")
+    assert call(tmp_path, failing(error), spec={"text": "new"}) == status
+    (printed,) = told(capsys)
+    assert printed.startswith(line)
+    # the old output is as it was, checkpoints are kept, nothing else is left
+    assert file_hash(tmp_path / "out" / "manifest.json") == before
+    assert (tmp_path / "out" / "sub" / "file.txt").read_text() == "hello"
+    assert names(tmp_path) == ["out", "out.state"]
+
+
+def test_an_unforeseen_error_is_not_hidden(tmp_path: Path) -> None:
+    for error in (RuntimeError("bug"), PermissionError(errno.EACCES, "denied")):
+        with pytest.raises(type(error)):
+            call(tmp_path, failing(error))
+        assert names(tmp_path) == ["out.state"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [("{", "--spec: not JSON at character 1"), ("@nowhere.json", "nowhere.json: no such file")],
+)
+def test_an_unreadable_spec_is_a_users_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], spec: str, message: str
+) -> None:
+    assert main("stage", write, argv=["--spec", spec, "--out", str(tmp_path / "out")]) == 2
+    (printed,) = told(capsys)
+    assert message in printed
+
+
+def test_process_ends_with_status_line_and_log(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import logging, sys\n"
+        "from sparsemill.errors import UserError\n"
+        "from sparsemill.job import main\n"
+        "def run(job):\n"
+        "    logging.getLogger('sparsemill').info('a detail')\n"
+        "    raise UserError('wrong')\n"
+        "sys.exit(main('stage', run))\n"
+    )
+    command = [sys.executable, script, "--spec", "{}", "--out", tmp_path / "out", "--log", tmp_path / "logs" / "x.log"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [f"> stage: {tmp_path / 'out'}", "stage: error: wrong"]
+    log = (tmp_path / "logs" / "x.log").read_text()
+    assert "INFO a detail" in log
+    assert "failed: wrong" in log
+    assert names(tmp_path) == ["logs", "script.py"]
+
+
+# --- manifests ----------------------------------------------------------------------------------------------------
+
+
+def test_manifest_describes_the_artefact(tmp_path: Path) -> None:
+    call(tmp_path / "source")
+    spec = {"seed": 3, "stage_version": 2, "text": "hi"}
+    folder = str(tmp_path / "source" / "out")
+    assert call(tmp_path, write, "--in", "from", folder, "--in", "two", folder, str(tmp_path), spec=spec) == 0
+    found = manifest.read(tmp_path / "out")
+    source = manifest.read(tmp_path / "source" / "out")
+    assert found["stage"] == "make_out"
+    assert found["key"] == "outs/a"
+    assert (found["spec"], found["seed"], found["stage_version"]) == (spec, 3, 2)
+    assert found["inputs"] == {"from": source["content"], "two[0]": source["content"]}
+    assert found["outputs"] == {
+        "sub/file.txt": {"sha256": file_hash(tmp_path / "out" / "sub" / "file.txt"), "bytes": 2}
+    }
+    assert found["facts"] == {"lines": 1}
+    assert found["device"] == "cpu"
+    assert found["versions"]["torch"] == torch.__version__
+    assert found["wall_seconds"] >= 0
+    assert found["peak_memory_mib"] > 1
+
+
+def test_content_is_equal_for_equal_specs_and_outputs(tmp_path: Path) -> None:
+    contents = []
+    for number, spec in enumerate([{"a": 1}, {"a": 1.0}, {"a": 2}, {"a": 1, "text": "other"}]):
+        call(tmp_path / str(number), spec=spec)
+        contents.append(manifest.read(tmp_path / str(number) / "out")["content"])
+    assert contents[0] == contents[1]
+    assert len(set(contents)) == 3
+
+
+def test_content_depends_on_names_of_outputs(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"stage": "s", "key": "k", "spec": {}, "inputs": {}, "facts": {}, "started": 0.0}
+    contents = set()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text("same")
+        contents.add(manifest.build(tmp_path / name, **options)["content"])
+    assert len(contents) == 2
+    assert all(len(content) == len(text_hash("")) for content in contents)
+
+
+def test_a_folder_without_a_manifest_is_a_users_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"manifest\.json: no such file"):
+        manifest.read(tmp_path)
+
+
+# --- progress and device ------------------------------------------------------------------------------------------
+
+
+def test_progress_prints_the_last_line_only_when_quick(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(track(range(5), "label", total=5, unit="doc")) == [0, 1, 2, 3, 4]
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.splitlines()
+    assert line.startswith("label: 100%")
+    assert "5/5" in line
+    assert "doc" in line
+
+
+def test_progress_prints_at_every_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress("label", 3, interval=0.0)
+    for number in range(3):
+        progress.advance(note=f"loss={number}")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert "1/3" in lines[0]
+    assert "loss=2" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "available", "expected"),
+    [("auto", True, "cuda"), ("auto", False, "cpu"), ("cpu", True, "cpu"), ("cuda", True, "cuda")],
+)
+def test_device(monkeypatch: pytest.MonkeyPatch, wanted: str, available: bool, expected: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    assert choose_device(wanted) == expected
+
+
+def test_cuda_asked_for_by_name_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="torch sees no GPU"):
+        choose_device("cuda")

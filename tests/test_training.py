@@ -1,0 +1,314 @@
+"""Whole training runs on a tiny model: they learn, repeat exactly, and go on where they were stopped."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sentence_transformers.sparse_encoder import SparseEncoder
+from tiny import rows, texts, write_inputs
+
+from sparsemill.errors import UserError
+from sparsemill.files import read_json, write_json
+from sparsemill.job import main
+from sparsemill.study.models import Ensemble, Training
+from sparsemill.training.metrics import truncate_records
+from sparsemill.training.recipe import state_folder, train
+from sparsemill.training.stage import run_training
+from sparsemill.training.trainer import COMPLETE, last_checkpoint
+
+RECIPE = {
+    "training_set": "invented",
+    "ensemble": "both",
+    "query_side": "idf",
+    "idf": "invented",
+    "steps": 8,
+    "queries_per_step": 4,
+    "documents_per_query": 3,
+    "query_length": 8,
+    "document_length": 16,
+    "learning_rate": 1e-3,
+    "warmup_steps": 2,
+    "checkpoint_steps": 3,
+    "log_steps": 2,
+    "regulariser": {"lambda_d": 1e-3, "warmup_steps": 4},
+}
+ENSEMBLE = Ensemble(teachers=["one", "two"], scale=10)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return write_inputs(tmp_path_factory.mktemp("inputs"))
+
+
+def run(
+    inputs: dict[str, Any],
+    folder: Path,
+    *,
+    seed: int = 0,
+    stream: Callable[[dict[str, float]], None] = lambda record: None,
+    **options: Any,
+) -> tuple[dict[str, Any], list[dict[str, float]]]:
+    """Train into `folder`/out with checkpoints in `folder`/state; facts and metric records."""
+    out, state = folder / "out", folder / "state"
+    out.mkdir(parents=True, exist_ok=True)
+    state.mkdir(exist_ok=True)
+    facts = train(
+        Training.model_validate(RECIPE | options),
+        **inputs,
+        ensemble=ENSEMBLE,
+        out=out,
+        state=state,
+        seed=seed,
+        device="cpu",
+        label="test",
+        stream=stream,
+    )
+    return facts, records(out)
+
+
+def records(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def timeless(found: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [{name: value for name, value in record.items() if name != "time"} for record in found]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every output file but the metrics, whose times differ."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != "metrics.jsonl"]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+@pytest.fixture(scope="module")
+def whole(inputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run."""
+    folder = tmp_path_factory.mktemp("whole")
+    run(inputs, folder)
+    return folder
+
+
+class StoppedError(Exception):
+    """Stands for a killed process."""
+
+
+def stop_at(step: int) -> Callable[[dict[str, float]], None]:
+    def stream(record: dict[str, float]) -> None:
+        if record["step"] >= step:
+            raise StoppedError
+
+    return stream
+
+
+@pytest.mark.parametrize(("in_batch", "rate", "least"), [(False, 3e-3, 0.85), (True, 1e-2, 0.7)])
+def test_the_loss_falls(inputs: dict[str, Any], tmp_path: Path, in_batch: bool, rate: float, least: float) -> None:
+    options = {"steps": 80, "log_steps": 20, "checkpoint_steps": 100, "in_batch": in_batch, "learning_rate": rate}
+    facts, found = run(inputs, tmp_path, **options)
+    assert [record["step"] for record in found] == [20, 40, 60, 80]
+    assert found[-1]["kl"] < least * found[0]["kl"]
+    assert found[-1]["flops_penalty"] < found[0]["flops_penalty"]
+    assert facts["queries"] == 24
+    assert facts["resumed_at_step"] == 0
+
+
+def test_outputs_open_and_records_are_complete(whole: Path) -> None:
+    encoder = SparseEncoder(str(whole / "out" / "model"), device="cpu")
+    documents = rows(encoder.encode_document(texts()))
+    assert (documents > 0).any(1).all()
+    assert not documents[:, :5].any()
+    found = records(whole / "out")
+    assert [record["step"] for record in found] == [2, 4, 6, 8]
+    expected = {
+        "step",
+        "time",
+        "loss",
+        "kl",
+        "regulariser",
+        "flops_penalty",
+        "lambda_d",
+        "active_tokens",
+        "learning_rate",
+    }
+    assert all(set(record) == expected for record in found)
+    # means over two steps of 1e-3 (t / 4)^2
+    ramp = [(1 + 4) / 32, (9 + 16) / 32, 1, 1]
+    assert [record["lambda_d"] for record in found] == pytest.approx([1e-3 * factor for factor in ramp])
+    # warm-up over two steps, then linear decay to zero
+    assert [record["learning_rate"] for record in found] == pytest.approx([1e-3, 1e-3 * 4 / 6, 1e-3 * 2 / 6, 0])
+
+
+def test_parameters_have_moved(inputs: dict[str, Any], whole: Path) -> None:
+    from safetensors.numpy import load_file
+
+    before = load_file(inputs["start"] / "model.safetensors")
+    after = load_file(whole / "out" / "model" / "document_0_Transformer" / "model.safetensors")
+    assert before.keys() == after.keys()
+    still = {name for name in before if np.array_equal(before[name], after[name])}
+    assert still <= {"bert.embeddings.token_type_embeddings.weight"}, still
+
+
+def test_the_same_seed_gives_the_same_bytes(inputs: dict[str, Any], whole: Path, tmp_path: Path) -> None:
+    _, found = run(inputs, tmp_path)
+    assert contents(tmp_path / "out") == contents(whole / "out")
+    assert timeless(found) == timeless(records(whole / "out"))
+
+
+def test_another_seed_gives_another_model(inputs: dict[str, Any], whole: Path, tmp_path: Path) -> None:
+    run(inputs, tmp_path, seed=1)
+    name = "model/document_0_Transformer/model.safetensors"
+    assert contents(tmp_path / "out")[name] != contents(whole / "out")[name]
+
+
+@pytest.mark.parametrize(("killed_at", "resumed_at"), [(2, 0), (4, 3), (6, 3), (8, 6)])
+def test_a_stopped_run_goes_on_to_the_same_bytes(
+    inputs: dict[str, Any], whole: Path, tmp_path: Path, killed_at: int, resumed_at: int
+) -> None:
+    """Checkpoints after steps 3 and 6 lie in the middle of a span of records, which is averaged all the same."""
+    streamed: list[dict[str, float]] = []
+    with pytest.raises(StoppedError):
+        run(inputs, tmp_path, stream=stop_at(killed_at))
+    assert not contents(tmp_path / "out")
+    facts, found = run(inputs, tmp_path, stream=streamed.append)
+    assert facts["resumed_at_step"] == resumed_at
+    assert contents(tmp_path / "out") == contents(whole / "out")
+    assert timeless(found) == timeless(records(whole / "out"))
+    assert streamed == [record for record in found if record["step"] > resumed_at]
+
+
+def test_a_run_stopped_twice_goes_on_to_the_same_bytes(inputs: dict[str, Any], whole: Path, tmp_path: Path) -> None:
+    for step in (4, 8):
+        with pytest.raises(StoppedError):
+            run(inputs, tmp_path, stream=stop_at(step))
+    assert run(inputs, tmp_path)[0]["resumed_at_step"] == 6
+    assert contents(tmp_path / "out") == contents(whole / "out")
+
+
+def test_in_batch_runs_resume_too(inputs: dict[str, Any], tmp_path: Path) -> None:
+    options = {"in_batch": True, "infonce_weight": 0.3, "regulariser": {"weighting": "inverse_idf", "lambda_d": 1e-3}}
+    _, expected = run(inputs, tmp_path / "whole", **options)
+    with pytest.raises(StoppedError):
+        run(inputs, tmp_path / "parts", stream=stop_at(4), **options)
+    _, found = run(inputs, tmp_path / "parts", **options)
+    assert contents(tmp_path / "parts" / "out") == contents(tmp_path / "whole" / "out")
+    assert timeless(found) == timeless(expected)
+    assert "infonce" in found[0]
+
+
+def test_a_half_written_checkpoint_is_ignored(inputs: dict[str, Any], whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoppedError):
+        run(inputs, tmp_path, stream=stop_at(8))
+    broken = tmp_path / "state" / "checkpoint-6"
+    (broken / COMPLETE).unlink()
+    (broken / "encoder.safetensors").write_bytes(b"half")
+    assert last_checkpoint(tmp_path / "state") == tmp_path / "state" / "checkpoint-3"
+    assert run(inputs, tmp_path)[0]["resumed_at_step"] == 3
+    assert contents(tmp_path / "out") == contents(whole / "out")
+
+
+def test_the_newest_checkpoint_is_chosen_by_number(tmp_path: Path) -> None:
+    assert last_checkpoint(tmp_path) is None
+    for step in (9, 100, 20):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / COMPLETE).touch()
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-100"
+
+
+def test_a_changed_run_starts_anew(tmp_path: Path) -> None:
+    spec = {"steps": 4, "rate": 1.0}
+    first = state_folder(tmp_path, spec)
+    (first / "checkpoint-2").mkdir()
+    assert state_folder(tmp_path, {"rate": 1, "steps": 4}) == first
+    assert (first / "checkpoint-2").exists()
+    second = state_folder(tmp_path, spec | {"steps": 5})
+    assert second != first
+    assert [path.name for path in tmp_path.iterdir()] == [second.name]
+    assert not list(second.iterdir())
+
+
+def finetune(inputs: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch, *, stop: int | None = None) -> int:
+    """The command line of the stage, interrupted at the record of step `stop`; its exit status."""
+
+    def stream(record: dict[str, float]) -> None:
+        if stop is not None and record["step"] >= stop:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("sparsemill.tracking.live.open_stream", lambda job: stream)
+    spec = Training.model_validate(RECIPE).model_dump() | {"seed": 0, "device": "cpu", "start": "b", "stage_version": 1}
+    arguments = ["--spec", json.dumps(spec | {"ensemble_spec": ENSEMBLE.model_dump()}), "--out", str(folder / "out")]
+    places = {name: inputs[name] for name in ("start", "collection", "candidates", "targets")}
+    for name, place in (places | {"idf": inputs["idf"].parent}).items():
+        arguments += ["--in", name, str(place)]
+    return main("finetune", run_training, argv=arguments)
+
+
+def test_an_interrupted_stage_goes_on(
+    inputs: dict[str, Any], whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert finetune(inputs, tmp_path, monkeypatch, stop=6) == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["out.state"]
+    assert finetune(inputs, tmp_path, monkeypatch) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert read_json(tmp_path / "out" / "manifest.json")["facts"]["resumed_at_step"] == 3
+    found = contents(tmp_path / "out")
+    found.pop("manifest.json")
+    assert found == contents(whole / "out")
+
+
+def test_an_interrupted_stage_starts_anew_when_an_input_has_changed(
+    inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = inputs["start"] / "manifest.json"
+    try:
+        write_json(described, {"content": "before"})
+        assert finetune(inputs, tmp_path, monkeypatch, stop=6) == 130
+        write_json(described, {"content": "after"})
+        assert finetune(inputs, tmp_path, monkeypatch) == 0
+    finally:
+        described.unlink()
+    assert read_json(tmp_path / "out" / "manifest.json")["facts"]["resumed_at_step"] == 0
+
+
+@pytest.mark.parametrize("query_side", ["binary", "idf"])
+def test_inverse_idf_penalty_trains(inputs: dict[str, Any], tmp_path: Path, query_side: str) -> None:
+    options = {"regulariser": {"weighting": "inverse_idf", "reduction": "mean_of_slots", "lambda_d": 1e-3}}
+    _, found = run(inputs, tmp_path, steps=2, query_side=query_side, **options)
+    assert found[0]["regulariser"] > 0
+
+
+def test_one_document_per_query_learns_from_the_batch(inputs: dict[str, Any], tmp_path: Path) -> None:
+    _, found = run(inputs, tmp_path, steps=2, documents_per_query=1, in_batch=True)
+    assert found[0]["kl"] > 0
+
+
+def test_bf16_trains(inputs: dict[str, Any], tmp_path: Path) -> None:
+    _, found = run(inputs, tmp_path, steps=2, precision="bf16", max_grad_norm=1.0)
+    assert np.isfinite(found[0]["loss"])
+
+
+def test_a_collapsed_model_is_a_users_mistake(inputs: dict[str, Any], tmp_path: Path) -> None:
+    options = {"steps": 60, "learning_rate": 0.05, "regulariser": {"lambda_d": 1e4}, "checkpoint_steps": 100}
+    with pytest.raises(UserError, match=r"every document vector is zero; lower regulariser\.lambda_d"):
+        run(inputs, tmp_path, **options)
+    assert not contents(tmp_path / "out")
+
+
+def test_too_few_queries_are_a_users_mistake(inputs: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"invented: 24 queries are fewer than queries_per_step \(25\)"):
+        run(inputs, tmp_path, queries_per_step=25)
+
+
+def test_candidate_rows_need_targets(inputs: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no targets were given"):
+        run(inputs | {"targets": None}, tmp_path)
+
+
+def test_records_after_the_checkpoint_and_broken_lines_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    truncate_records(path, step=4)
+    assert not path.exists()
+    path.write_text('{"step": 2}\n{"step": 4}\n{"step": 6}\n{"ste')
+    truncate_records(path, step=4)
+    assert path.read_text() == '{"step": 2}\n{"step": 4}\n'
