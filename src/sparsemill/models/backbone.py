@@ -14,6 +14,7 @@ from sparsemill.models.weights import loading, model_folder
 from sparsemill.study.models import Backbone, HubWeights
 
 logger = logging.getLogger(__name__)
+_DROPOUT = {"hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"}
 
 
 def _load(backbone: Backbone, folder: Path) -> tuple[Any, Any]:

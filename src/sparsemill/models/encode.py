@@ -10,6 +10,7 @@ from scipy import sparse
 from sentence_transformers.sparse_encoder import SparseEncoder
 
 from sparsemill.models.batches import token_batches
+from sparsemill.models.encoder import check_length
 from sparsemill.models.head import attach_head
 from sparsemill.progress import Progress
 
@@ -18,8 +19,8 @@ def load_encoder(folder: Path, *, document_length: int, device: str) -> SparseEn
     """Open a trained retriever for encoding documents of up to `document_length` tokens."""
     encoder = SparseEncoder(str(folder / "model"), device=device, local_files_only=True)
     transformer = encoder[0].sub_modules["document"][0]
-    longest = transformer.auto_model.config.max_position_embeddings
-    transformer.max_seq_length = min(document_length, longest)
+    check_length(transformer.auto_model.config, document_length, key="encode_length")
+    transformer.max_seq_length = document_length
     attach_head(encoder)
     encoder.eval()
     return encoder

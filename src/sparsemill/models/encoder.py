@@ -43,6 +43,14 @@ def _zero_special_tokens(language_model: Any, ids: list[int]) -> None:
         decoder.bias[ids] = SPECIAL_BIAS
 
 
+def check_length(config: Any, length: int, *, key: str) -> None:
+    """Raise a UserError if the model has no position for the last of `length` tokens."""
+    offset = (config.pad_token_id or 0) + 1 if "roberta" in config.model_type else 0
+    longest = config.max_position_embeddings - offset
+    if length > longest:
+        raise UserError(f"{key}: {length} tokens, but the model reads at most {longest}; lower it")
+
+
 def build_encoder(folder: Path, weights: dict[str, float], *, query_length: int, document_length: int) -> SparseEncoder:
     """Build the retriever around a masked language model.
 
@@ -54,6 +62,7 @@ def build_encoder(folder: Path, weights: dict[str, float], *, query_length: int,
     """
     transformer = Transformer(str(folder), transformer_task="fill-mask", max_seq_length=document_length)
     language_model = transformer.auto_model
+    check_length(language_model.config, document_length, key="document_length")
     if getattr(language_model.get_output_embeddings(), "bias", None) is None:
         raise UserError(f"{folder}: not a masked language model (no output layer with a bias over the vocabulary)")
     tokenizer = transformer.tokenizer

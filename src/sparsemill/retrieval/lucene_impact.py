@@ -91,7 +91,7 @@ class LuceneImpact:
 
     def __init__(self, folder: Path) -> None:
         settings = read_json(folder / SETTINGS)
-        self._quantisation: int = settings["quantisation"]
+        self.quantisation: int = settings["quantisation"]
         self._vocabulary: list[str] = settings["vocabulary"]
         self._searcher = Searcher(folder, similarity=java("io.anserini.search.similarity.ImpactSimilarity")())
         self._builder = declare(
@@ -116,7 +116,7 @@ class LuceneImpact:
                 "search with the model that the index was made with"
             )
         bounds, columns = queries.indptr.tolist(), queries.indices.tolist()
-        impacts = round_weights(queries.data, self._quantisation).tolist()
+        impacts = round_weights(queries.data, self.quantisation).tolist()
         rows = [slice(start, end) for start, end in pairwise(bounds)]
         return [self._searcher.search(self._query(columns[row], impacts[row]), k) for row in rows]
 

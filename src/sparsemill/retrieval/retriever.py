@@ -48,19 +48,27 @@ def open_search(
         raise UserError(f"engine {engine}: a model's folder and `query_length` are needed to encode queries")
     from sparsemill.retrieval.query_encoder import QueryEncoder
 
-    encoder, opened = QueryEncoder(model, query_length=query_length, idf=idf), _open_sparse(engine, index)
-    return lambda texts, k: opened.search(encoder.encode(texts), k)
+    encoder = QueryEncoder(model, query_length=query_length, idf=idf)
+    opened, unit = _open_sparse(engine, index)
+
+    def search(texts: list[str], k: int) -> list[list[Hit]]:
+        found = opened.search(encoder.encode(texts), k)
+        return [[Hit(hit.doc_id, hit.score / unit) for hit in hits] for hits in found]
+
+    return search
 
 
-def _open_sparse(engine: str, index: Path) -> Engine[Any]:
+def _open_sparse(engine: str, index: Path) -> tuple[Engine[Any], int]:
+    """The engine, and what its scores are multiples of a dot product by: Lucene's impacts are integers."""
     if engine == "lucene":
         from sparsemill.retrieval.lucene_impact import LuceneImpact
 
-        return LuceneImpact(index)
+        impacts = LuceneImpact(index)
+        return impacts, impacts.quantisation**2
     if engine == "exact":
         from sparsemill.retrieval.exact import ExactIndex
 
-        return ExactIndex(index)
+        return ExactIndex(index), 1
     raise UserError(f"engine {engine!r} is unknown; there are bm25, lucene and exact")
 
 

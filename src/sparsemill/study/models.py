@@ -71,6 +71,7 @@ class Backbone(Model):
         description="MLM transform: as in the checkpoint, or identity with the decoder tied to the embeddings, for "
         "checkpoints that come without an MLM head",
     )
+    dropout: float | None = Field(default=None, ge=0, lt=1, description="dropout everywhere (null: the checkpoint's)")
     start_active: Positive | None = Field(
         default=None, description="choose the decoder's starting bias so that a document has about N active tokens"
     )

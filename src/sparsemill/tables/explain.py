@@ -12,7 +12,7 @@ from sparsemill.retrieval.runs import Hit, Run
 from sparsemill.retrieval.vectors import read_shards
 
 SHOWN_DOCUMENTS = 3
-SHOWN_TERMS = 12
+SHOWN_TERMS, SHOWN_EXPANSIONS = 7, 5
 
 Weights = dict[str, float]
 """Token -> weight."""
@@ -139,6 +139,13 @@ def explain(
     return explained
 
 
+def strongest(terms: Sequence[Term]) -> list[Term]:
+    """The strongest terms of the text and the strongest expansions, in the given order (strongest first)."""
+    text = [term for term in terms if not term.expansion][:SHOWN_TERMS]
+    expansions = [term for term in terms if term.expansion][:SHOWN_EXPANSIONS]
+    return [term for term in terms if term in text or term in expansions]
+
+
 def best_rank(hits: Sequence[Hit], relevant: set[str]) -> int | None:
     """Rank from 1 of the first relevant document, None if there is none."""
     return next((rank for rank, hit in enumerate(hits, start=1) if hit.doc_id in relevant), None)
@@ -152,7 +159,7 @@ def _answer(query: Query, system: System, documents: Mapping[str, Document], rel
         text = set(system.split(document.contents))
         terms = [
             Term(token, weight, expansion=token not in text, matched=token in tokens)
-            for token, weight in list(weights.items())[:SHOWN_TERMS]
+            for token, weight in weights.items()
         ]
-        found.append(Found(rank, hit.score, document, hit.doc_id in relevant, len(weights), terms))
+        found.append(Found(rank, hit.score, document, hit.doc_id in relevant, len(weights), strongest(terms)))
     return Answer(system.label, tokens, best_rank(hits, relevant), len(hits), found)

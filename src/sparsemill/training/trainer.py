@@ -24,6 +24,7 @@ def training_arguments(spec: Training, *, state: Path, seed: int, device: str) -
         per_device_train_batch_size=spec.queries_per_step,
         learning_rate=spec.learning_rate,
         lr_scheduler_type="linear",
+        optim="adamw_torch_fused",
         warmup_steps=spec.warmup_steps,
         weight_decay=spec.weight_decay,
         max_grad_norm=spec.max_grad_norm,

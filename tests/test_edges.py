@@ -1,0 +1,144 @@
+"""The dependency graph."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sparsemill.study import edges, plan
+from sparsemill.study.load import load_study
+from sparsemill.study.models import Study
+
+CONFIG = Path(__file__).resolve().parent.parent / "config"
+
+
+def load(**config: Any) -> Study:
+    return load_study(config, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def demo() -> Study:
+    return load()
+
+
+@pytest.fixture(scope="module")
+def wide() -> Study:
+    """Seeds, shards, expected values, a table of its own: every kind of artefact."""
+    table = {
+        "caption": "",
+        "rows": [{"system": "bm25"}, {"system": "x", "compare": ["bm25"]}],
+        "columns": [{"measure": "p99_ms", "collection": "pydocs"}, {"measure": "AP", "collection": "pydocs"}],
+        "test_measure": "AP",
+    }
+    value = {"system": "x", "collection": "pydocs", "measure": "AP", "value": 1, "tolerance": 1, "source": "here"}
+    experiment = {"extends": "ours", "seeds": [0, 1], "retrieval_idf": "pydocs"}
+    return load(shards=3, experiments={"x": experiment}, tables={"t": table}, expected=[value])
+
+
+def ancestors(study: Study, key: str) -> set[str]:
+    return set(edges.closure(study, [key]))
+
+
+@pytest.mark.parametrize("name", ["demo", "wide"])
+def test_inputs_come_first_and_each_once(name: str, request: pytest.FixtureRequest) -> None:
+    study = request.getfixturevalue(name)
+    order = edges.closure(study, ["verified"])
+    assert len(order) == len(set(order))
+    place = {key: number for number, key in enumerate(order)}
+    for key in order:
+        for parents in edges.upstream(study, key).values():
+            assert all(place[parent] < place[key] for parent in parents), key
+
+
+def test_the_closure_of_everything_is_that_of_its_results(wide: Study) -> None:
+    made = set(edges.closure(wide, plan.results(wide)))
+    assert set(edges.closure(wide, ["verified"])) == made | {"store", "published", "verified"}
+    assert edges.upstream(wide, "published")["artefacts"] == edges.closure(wide, plan.results(wide))
+    assert "expected" in made
+
+
+def test_ablations_share_upstream_work(demo: Study) -> None:
+    ours, without = ancestors(demo, "models/ours/seed-0"), ancestors(demo, "models/ours-without-idf/seed-0")
+    for shared in (
+        "candidates/pydocs",
+        "targets/pydocs/minilm-bm25",
+        "embeddings/minilm/pydocs-train/shard-0",
+        "embeddings/bm25/pydocs-train/shard-0",
+        "backbones/minilm-l2",
+    ):
+        assert shared in ours & without
+    assert ours - without == {"models/ours/seed-0", "pretrained/pre-idf/seed-0"}
+    assert without - ours == {"models/ours-without-idf/seed-0", "pretrained/pre-binary/seed-0"}
+
+
+def test_nothing_is_learned_from_test_queries(demo: Study) -> None:
+    """The test collection reaches a model through its documents' frequencies only."""
+    for key in (key for key in edges.closure(demo, ["verified"]) if key.startswith(("models/", "pretrained/"))):
+        users = {
+            upstream
+            for upstream in ancestors(demo, key)
+            for parents in edges.upstream(demo, upstream).values()
+            if "collections/pydocs" in parents
+        }
+        assert users == {"idfs/pydocs"}
+
+
+def test_training_reads_no_store(demo: Study) -> None:
+    assert "store" not in ancestors(demo, "models/ours/seed-0")
+    assert edges.upstream(demo, "published")["store"] == ["store"]
+
+
+def test_shards_and_seeds(wide: Study) -> None:
+    assert edges.upstream(wide, "indexes/x/seed-1/pydocs/exact")["vectors"] == [
+        f"vectors/x/seed-1/pydocs/shard-{shard}" for shard in range(3)
+    ]
+    assert edges.upstream(wide, "models/x/seed-1")["start"] == ["pretrained/pre-idf/seed-1"]
+    assert len(edges.upstream(wide, "scores/pydocs/minilm/shard-0")["embeddings"]) == 3
+    assert len(edges.upstream(wide, "scores/pydocs/bm25/shard-0")["embeddings"]) == 1
+    assert edges.upstream(wide, "runs/x/seed-0/pydocs/lucene")["idf"] == ["idfs/pydocs"]
+    assert "idf" not in edges.upstream(wide, "runs/ours/seed-0/pydocs/lucene")
+
+
+def test_latency_is_measured_where_it_is_shown(demo: Study, wide: Study) -> None:
+    sparse = {"bm25/fixed", "ours/seed-0", "ours-without-idf/seed-0", "doc-distill/seed-0", "doc-distill-idf/seed-0"}
+    assert set(plan.costs(demo, "latency")) == {f"latency/{system}/pydocs" for system in sparse}
+    assert {"latency/x/seed-0/pydocs", "latency/x/seed-1/pydocs"} <= set(plan.costs(wide, "latency"))
+    figure = {"extends": "effectiveness-flops", "x": "p50_ms", "systems": ["x"]}
+    study = load(presets=["demo"], experiments={"x": {"extends": "ours"}}, figures={"f": figure})
+    assert "latency/x/seed-0/pydocs" in plan.costs(study, "latency")
+    none = {"t": {"caption": "", "rows": [{"system": "bm25"}], "columns": [{"measure": "AP", "collection": "pydocs"}]}}
+    assert plan.costs(load(presets=[], tables=none), "latency") == []
+
+
+def test_tests_read_what_they_compare(wide: Study) -> None:
+    assert plan.table_evaluations(wide, "t") == [
+        "evaluations/x/seed-0/pydocs/lucene",
+        "evaluations/x/seed-1/pydocs/lucene",
+        "evaluations/bm25/fixed/pydocs/lucene",
+    ]
+
+
+def test_the_second_engine_can_be_left_out(demo: Study) -> None:
+    alone = load(check_engine="none")
+    assert {key.rpartition("/")[2] for key in plan.evaluations(demo)} == {"lucene", "exact", "fusion"}
+    assert not [key for key in edges.closure(alone, ["verified"]) if key.startswith("indexes/") and "exact" in key]
+
+
+def test_sources_of_own_data(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "qrels").mkdir(parents=True)
+    for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
+        (tmp_path / "mine" / name).touch()
+    study = load(data=str(tmp_path), collections={"mine": {"kind": "beir_folder", "path": "mine"}})
+    found = plan.source_files(study, "mine")
+    assert [Path(path).relative_to(tmp_path / "mine").as_posix() for path in found] == [
+        "corpus.jsonl",
+        "queries.jsonl",
+        "qrels/test.tsv",
+    ]
+    assert plan.source_files(study, "pydocs") == []
+
+
+@pytest.mark.parametrize("key", ["nothing", "tables", "models/ours", "tables/demo/more"])
+def test_keys_that_no_rule_makes(demo: Study, key: str) -> None:
+    with pytest.raises(ValueError, match="no rule makes"):
+        edges.upstream(demo, key)

@@ -1,0 +1,245 @@
+"""What each stage depends on: a change of the config changes the specs that it should, and no other."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sparsemill.files import canonical_json
+from sparsemill.study import edges, specs
+from sparsemill.study.load import load_study
+from sparsemill.study.models import Study, Table
+
+ROOT = Path(__file__).resolve().parent.parent
+ALONE = ROOT / "no-presets"  # the config of a test is the whole config
+Config = dict[str, Any]
+
+
+def demo() -> Config:
+    """The whole demo as one config, so that a test can change any of it."""
+    merged: Config = {"presets": []}
+    for path in [*sorted((ROOT / "config" / "registry").glob("*.yaml")), ROOT / "config" / "papers" / "demo.yaml"]:
+        merged |= yaml.safe_load(path.read_text())
+    return merged
+
+
+def spec_of(study: Study, key: str) -> str:
+    """The spec of an artefact, as its rule cuts it."""
+    return canonical_json(_spec(study, key.split("/")))
+
+
+def _spec(study: Study, parts: list[str]) -> Config:
+    kind, rest = parts[0], parts[1:]
+    by_name: dict[str, Callable[..., Config]] = {
+        "collections": specs.fetch_collection,
+        "backbones": specs.prepare_backbone,
+        "idfs": specs.count_idf,
+        "mining": specs.search_training,
+        "candidates": specs.mine_candidates,
+        "significance": specs.test_significance,
+        "tables": specs.render_table,
+        "figures": specs.plot_figure,
+        "explain": specs.explain_queries,
+        "runs": specs.search,
+        "evaluations": specs.evaluate_run,
+        "sparsity": specs.measure_sparsity,
+        "latency": specs.measure_latency,
+        "tidy": specs.collect_results,
+        "expected": specs.check_expected,
+        "store": specs.mlflow_init,
+        "published": specs.publish,
+        "verified": specs.verify_tracking,
+    }
+    if kind in by_name:
+        return by_name[kind](study, *rest)
+    number = parts[-1].rpartition("-")[2]
+    match kind:
+        case "embeddings":
+            return specs.embed_teacher(study, rest[0], number)
+        case "scores":
+            return specs.score_teacher(study, rest[1], number)
+        case "normalized":
+            return specs.normalize_scores(study, rest[2])
+        case "targets":
+            return specs.aggregate_scores(study, rest[1])
+        case "pretrained":
+            return specs.pretrain(study, rest[0], number)
+        case "models":
+            return specs.finetune(study, rest[0], number)
+        case "vectors":
+            return specs.encode_corpus(study, rest[0], number)
+        case "indexes":
+            return specs.build_index(study, rest[0], rest[3])
+    raise AssertionError(kind)
+
+
+def all_specs(config: Config) -> dict[str, str]:
+    study = load_study(config, ALONE)
+    return {key: spec_of(study, key) for key in edges.closure(study, ["verified"])}
+
+
+@pytest.fixture(scope="module")
+def before() -> dict[str, str]:
+    return all_specs(demo())
+
+
+def changed(before: dict[str, str], change: Callable[[Config], None]) -> set[str]:
+    """Keys of the artefacts whose spec is another one after a change."""
+    config = deepcopy(demo())
+    change(config)
+    after = all_specs(config)
+    assert after.keys() == before.keys()
+    return {key for key in after if after[key] != before[key]}
+
+
+def setting(*path: str | int, value: Any) -> Callable[[Config], None]:
+    def change(config: Config) -> None:
+        level: Any = config
+        for part in path[:-1]:
+            level = level.setdefault(part, {}) if isinstance(level, dict) else level[part]
+        level[path[-1]] = value
+
+    return change
+
+
+def kinds(keys: set[str]) -> set[str]:
+    return {key.split("/")[0] for key in keys}
+
+
+def test_every_artefact_has_a_spec_and_a_version(before: dict[str, str]) -> None:
+    assert all('"stage_version":1' in spec for spec in before.values())
+    assert sorted(specs.VERSIONS) == sorted(path.stem for path in (ROOT / "workflow" / "scripts").glob("*.py"))
+
+
+def _turned(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _turned(value[key]) for key in reversed(value)}
+    if isinstance(value, list):
+        return [_turned(item) for item in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def test_reordered_keys_and_floats_change_nothing(before: dict[str, str]) -> None:
+    assert all_specs(_turned(demo())) == before
+
+
+def test_text_that_is_a_number_changes_nothing(before: dict[str, str]) -> None:
+    assert changed(before, setting("experiments", "ours", "regulariser", "lambda_d", value="1e-3")) == set()
+    assert changed(before, setting("experiments", "ours", "learning_rate", value="5e-5")) == set()
+
+
+def test_measures(before: dict[str, str]) -> None:
+    more = ["nDCG@10", "MRR@10", "R@100", "R@1000", "AP", "P@5"]
+    assert kinds(changed(before, setting("measures", value=more))) == {"evaluations"}
+
+
+def test_relevance_and_self_hits(before: dict[str, str]) -> None:
+    found = changed(before, setting("collections", "pydocs", "relevance", value=2))
+    assert kinds(found) == {"evaluations", "explain"}
+    assert kinds(changed(before, setting("collections", "pydocs", "self_hits", value="drop"))) == {"runs"}
+
+
+def test_encode_length(before: dict[str, str]) -> None:
+    found = changed(before, setting("experiments", "doc-distill", "encode_length", value=64))
+    assert found == {"vectors/doc-distill/seed-0/pydocs/shard-0"}
+
+
+def test_lambda_of_an_experiment(before: dict[str, str]) -> None:
+    found = changed(before, setting("experiments", "doc-distill", "regulariser", value={"lambda_d": 0.5}))
+    assert found == {"models/doc-distill/seed-0"}
+
+
+def test_lambda_of_a_base_is_inherited(before: dict[str, str]) -> None:
+    found = changed(before, setting("experiments", "ours", "regulariser", "lambda_d", value=0.5))
+    assert found == {f"models/{name}/seed-0" for name in ("ours", "ours-without-idf", "doc-distill", "doc-distill-idf")}
+
+
+def test_quantisation(before: dict[str, str]) -> None:
+    found = changed(before, setting("experiments", "doc-distill", "quantisation", value=10))
+    assert found == {"indexes/doc-distill/seed-0/pydocs/lucene", "sparsity/doc-distill/seed-0/pydocs"}
+
+
+def test_query_length(before: dict[str, str]) -> None:
+    found = changed(before, setting("experiments", "doc-distill", "query_length", value=10))
+    assert kinds(found) == {"models", "runs", "sparsity", "latency"}
+
+
+def test_bm25(before: dict[str, str]) -> None:
+    found = changed(before, setting("teachers", "bm25", "k1", value=1.2))
+    assert not {key for key in found if key.startswith(("indexes", "models", "vectors", "evaluations"))}
+    assert {"mining/pydocs", "runs/bm25/fixed/pydocs/lucene", "embeddings/bm25/pydocs/shard-0"} <= found
+
+
+def test_ensemble(before: dict[str, str]) -> None:
+    found = changed(before, setting("ensembles", "minilm-bm25", "scale", value=5))
+    assert kinds(found) == {"targets", "models", "pretrained"}
+
+
+def test_captions_labels_and_other_columns(before: dict[str, str]) -> None:
+    table = ("tables", "demo")
+    assert changed(before, setting(*table, "caption", value="Another.")) == {"tables/demo"}
+    assert changed(before, setting(*table, "columns", 0, "digits", value=5)) == {"tables/demo"}
+    assert changed(before, setting(*table, "columns", 3, "measure", value="postings")) == {"tables/demo"}
+    found = changed(before, setting(*table, "rows", 6, "label", value="we"))
+    assert "tables/demo" in found
+    assert kinds(found) == {"tables", "figures", "explain", "published"}
+
+
+def test_tests_of_a_table(before: dict[str, str]) -> None:
+    both = {"tables/demo", "significance/demo"}
+    assert changed(before, setting("tables", "demo", "alpha", value=0.01)) == both
+    assert changed(before, setting("tables", "demo", "test_measure", value="MRR@10")) == both
+    assert changed(before, setting("tables", "demo", "rows", 6, "compare", value=["bm25"])) == both
+
+
+def test_the_tested_table_is_a_table() -> None:
+    study = load_study(demo(), ALONE)
+    table = Table(**specs.test_significance(study, "demo")["table"])
+    assert [(row.system, row.compare) for row in table.rows if row.system.startswith("ours")] == [
+        ("ours-without-idf", ["bm25"]),
+        ("ours", ["bm25", "ours-without-idf"]),
+    ]
+    assert [column.measure for column in table.columns] == ["nDCG@10"]
+    config = demo()
+    for row in config["tables"]["demo"]["rows"]:
+        row.pop("compare", None)
+    alone = specs.test_significance(load_study(config, ALONE), "demo")
+    assert not any(row.compare for row in Table(**alone["table"]).rows)
+
+
+def test_shards_and_device(before: dict[str, str]) -> None:
+    found = changed(before, setting("device", value="cpu"))
+    assert kinds(found) == {"embeddings", "pretrained", "models", "vectors"}
+    study = load_study(demo() | {"shards": 3}, ALONE)
+    assert [specs.encode_corpus(study, "ours", shard)["shard"] for shard in "012"] == [0, 1, 2]
+    assert specs.shard_count(study, "minilm") == 3
+    assert specs.shard_count(study, "bm25") == 1
+
+
+def test_tracking(before: dict[str, str]) -> None:
+    found = changed(before, setting("tracking", value={"experiment": "mine", "live": False}))
+    assert found == {"store", "published", "verified"}
+
+
+def test_a_stage_version_is_in_the_spec(before: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(specs.VERSIONS, "encode_corpus", 2)
+    assert kinds(changed(before, lambda config: None)) == {"vectors"}
+
+
+def test_seeds() -> None:
+    config = demo()
+    config["experiments"]["doc-distill"]["seeds"] = [0, 7]
+    study = load_study(config, ALONE)
+    assert specs.variants(study, "doc-distill") == ["seed-0", "seed-7"]
+    one, other = specs.finetune(study, "doc-distill", "0"), specs.finetune(study, "doc-distill", "7")
+    assert one | {"seed": 7} == other
+
+
+def test_the_reference_bm25_is_the_one_called_so() -> None:
+    config = demo()
+    config["teachers"] = {"a-tuned": {"kind": "bm25", "k1": 2}, **config["teachers"]}
+    name, teacher = specs.reference_bm25(load_study(config, ALONE))
+    assert (name, teacher.k1) == ("bm25", 0.9)
