@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real collections and reference files beside the checkout; tests that need it are skipped without."""
+    """Real collections and reference files beside the checkout; tests that need them are skipped without."""
     folder = Path(os.environ.get("SPARSEMILL_SHARED", ROOT.parent / "shared"))
     if not (folder / "data").is_dir():
         pytest.skip(f"needs the real collections at {folder}")
