@@ -1,5 +1,6 @@
 """Time a retriever against BM25, query by query in one process and thread, with the encoding of the query."""
 
+import math
 import sys
 
 from sparsemill.job import Job, main
@@ -22,7 +23,8 @@ def run(job: Job) -> None:
         idf=job.input("idf") / "idf.json" if "idf" in job.inputs else None,
         query_length=spec.get("query_length"),
     )
-    texts = [[query.text] for query in read_queries(job.input("collection"), split=spec["split"])]
+    queries = read_queries(job.input("collection"), split=spec["split"])
+    texts = [[query.text] for query in queries[:: math.ceil(len(queries) / spec["queries"])]]  # spread over the split
     times = alternate(
         lambda number: system(texts[number], k),
         lambda number: bm25(texts[number], k),

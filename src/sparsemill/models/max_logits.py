@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK = 4096
+CHUNK = 1024
 """Vocabulary entries per slice: [tokens, CHUNK] is the largest intermediate."""
 
 

@@ -264,6 +264,7 @@ def measure_latency(study: Study, system: str, variant: str, collection: str) ->
         "kind": system_kind(study, system),
         "k": 10,
         "passes": 5,
+        "queries": 300,
         "bm25": _dump(reference_bm25(study)[1], exclude={"kind"}),
     }
     if system in study.experiments:
