@@ -77,6 +77,7 @@ def test_report_by_hand() -> None:
         "latency/BM25": 1.5,
         "queries": 3,
         "passes": 5,
+        "queries": 300,
         "k": 10,
     }
 

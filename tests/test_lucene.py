@@ -270,7 +270,7 @@ def test_build_and_search_as_commands(project: Path, engine: str, scale: int) ->
 def test_latency_as_a_command(project: Path, kind: str, engine: str) -> None:
     inputs = [("index", build(project, engine)), ("bm25", build(project, "bm25"))]
     inputs += [("collection", project / "toy"), ("model", project / "model")]
-    spec = {"engine": "lucene", "kind": kind, "k": 10, "passes": 2, "query_length": 8, "split": "test"}
+    spec = {"engine": "lucene", "kind": kind, "k": 10, "passes": 2, "queries": 300, "query_length": 8, "split": "test"}
     spec["bm25"] = {"k1": 0.9, "b": 0.4}
     arguments = ["--spec", json.dumps(spec), "--out", str(project / "latency")]
     for name, path in inputs:
