@@ -26,7 +26,7 @@ results/report.html: results/verified/manifest.json
 	$(BIN)/snakemake --cores 1 --report $@ --quiet all
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check src tests workflow

@@ -198,7 +198,7 @@ def test_a_training_key_trains_that_experiment(checkout: Path) -> None:
     edit(
         checkout / "config/papers/demo.yaml",
         "  doc-distill:\n",
-        "  doc-distill:\n    regulariser: {lambda_d: 2.0e-3}\n",
+        "  doc-distill:\n    regulariser: {lambda_d: 7.0e-3}\n",
     )
     jobs = planned(checkout)
     trained = {"models/doc-distill/seed-0"}

@@ -61,7 +61,7 @@ def test_ablations_share_upstream_work(demo: Study) -> None:
     ours, without = ancestors(demo, "models/ours/seed-0"), ancestors(demo, "models/ours-without-idf/seed-0")
     for shared in (
         "candidates/pydocs",
-        "targets/pydocs/minilm-bm25",
+        "targets/pydocs/minilm-bm25-s30",
         "embeddings/minilm/pydocs-train/shard-0",
         "embeddings/bm25/pydocs-train/shard-0",
         "backbones/minilm-l2",

@@ -127,8 +127,8 @@ def test_reordered_keys_and_floats_change_nothing(before: dict[str, str]) -> Non
 
 
 def test_text_that_is_a_number_changes_nothing(before: dict[str, str]) -> None:
-    assert changed(before, setting("experiments", "ours", "regulariser", "lambda_d", value="1e-3")) == set()
-    assert changed(before, setting("experiments", "ours", "learning_rate", value="5e-5")) == set()
+    assert changed(before, setting("experiments", "ours", "regulariser", "lambda_d", value="2e-3")) == set()
+    assert changed(before, setting("experiments", "ours", "learning_rate", value="1e-4")) == set()
 
 
 def test_measures(before: dict[str, str]) -> None:
@@ -175,7 +175,9 @@ def test_bm25(before: dict[str, str]) -> None:
 
 def test_ensemble(before: dict[str, str]) -> None:
     found = changed(before, setting("ensembles", "minilm-bm25", "scale", value=5))
-    assert kinds(found) == {"targets", "models", "pretrained"}
+    assert kinds(found) == {"pretrained"}
+    found = changed(before, setting("ensembles", "minilm-bm25-s30", "scale", value=5))
+    assert kinds(found) == {"targets", "models"}
 
 
 def test_captions_labels_and_other_columns(before: dict[str, str]) -> None:

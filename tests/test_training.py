@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sentence_transformers.sparse_encoder import SparseEncoder
 from tiny import rows, texts, write_inputs
 
@@ -36,6 +37,12 @@ RECIPE = {
     "regulariser": {"lambda_d": 1e-3, "warmup_steps": 4},
 }
 ENSEMBLE = Ensemble(teachers=["one", "two"], scale=10)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    """Stages compute on the threads they are given; runs that are compared with them must do the same."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ def summary(results: Path) -> str:
     if (results / "report.html").exists():
         where.append(f"Report:   {results / 'report.html'} (open it in a browser)")
     where.append(f"Figures:  {results / 'figures'}")
-    where.append("MLflow:   make mlflow, then http://127.0.0.1:5000")
+    where.append("MLflow:   make mlflow, then http://127.0.0.1:5000 (choose Model training, then the experiment)")
     return "\n\n".join([*parts, "\n".join(where)])
 
 
