@@ -15,10 +15,10 @@ from sparsemill.data.idf import (
     DocumentFrequencies,
     count_document_frequencies,
     idf,
-    load_tokenizer,
     token_idfs,
     write_idfs,
 )
+from sparsemill.data.tokenizer import read_tokenizer
 from sparsemill.errors import UserError
 
 SCRIPT = Path(__file__).parents[1] / "workflow" / "scripts" / "count_idf.py"
@@ -53,7 +53,7 @@ def test_values_by_hand() -> None:
 
 
 def test_three_documents_by_hand(backbone: Path) -> None:
-    tokenizer = load_tokenizer(backbone)
+    tokenizer = read_tokenizer(backbone)
     frequencies = count_document_frequencies(iter(TEXTS), tokenizer)
     # graph is in documents 1 and 3, node in 1 and 2, ##s in 1 (the fourth token: not truncated), edge in 2
     assert frequencies.counts.tolist() == [0, 0, 0, 0, 2, 2, 1, 1]
@@ -66,12 +66,12 @@ def test_three_documents_by_hand(backbone: Path) -> None:
 
 
 def test_documents_without_a_token_do_not_count(backbone: Path) -> None:
-    frequencies = count_document_frequencies(["", "  ", "edge"], load_tokenizer(backbone))
+    frequencies = count_document_frequencies(["", "  ", "edge"], read_tokenizer(backbone))
     assert frequencies.documents == 1
 
 
 def test_batches_do_not_matter(backbone: Path) -> None:
-    counted = count_document_frequencies(TEXTS * 300, load_tokenizer(backbone))
+    counted = count_document_frequencies(TEXTS * 300, read_tokenizer(backbone))
     assert counted.counts.tolist() == [0, 0, 0, 0, 600, 600, 300, 300]
     assert counted.documents == 900
 
@@ -101,7 +101,7 @@ def test_file_keeps_the_order_of_the_vocabulary(tmp_path: Path, tokenizer: Token
 
 def test_missing_tokenizer_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"tokenizer\.json: no such file"):
-        load_tokenizer(tmp_path)
+        read_tokenizer(tmp_path)
 
 
 def _count(collection: Path, backbone: Path, out: Path) -> subprocess.CompletedProcess[str]:

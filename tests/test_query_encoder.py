@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from sparsemill.data.tokenizer import read_vocabulary
 from sparsemill.errors import UserError
-from sparsemill.retrieval.query_encoder import QueryEncoder, read_vocabulary
+from sparsemill.retrieval.query_encoder import QueryEncoder
 
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "what", "is", "a", "sparse", "index", "##es"]
 WEIGHTS = [9.0, 0.0, 9.0, 9.0, 0.5, 0.0, 0.25, 7.5, 3.0, 2.0]

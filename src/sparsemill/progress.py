@@ -31,7 +31,7 @@ class Progress:
 
     def _print(self, elapsed: float, note: str) -> None:
         line = tqdm.format_meter(
-            self.done, self.total, elapsed, ncols=100, prefix=self.label, unit=self.unit, postfix=note or None
+            self.done, self.total, elapsed, ncols=120, prefix=self.label, unit=self.unit, postfix=note or None
         )
         print(line, file=sys.stderr, flush=True)
 

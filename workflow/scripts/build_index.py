@@ -15,8 +15,8 @@ def run(job: Job) -> None:
         collection = job.input("collection")
         statistics = build_bm25(job.out, read_corpus(collection), total=document_count(collection))
     elif engine == "lucene":
+        from sparsemill.data.tokenizer import read_vocabulary
         from sparsemill.retrieval.lucene_impact import build_impact
-        from sparsemill.retrieval.query_encoder import read_vocabulary
 
         vocabulary = read_vocabulary(job.input("model"))
         statistics = build_impact(

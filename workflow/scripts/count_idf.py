@@ -9,12 +9,13 @@ from sparsemill.job import Job, main
 def run(job: Job) -> None:
     """Count the documents of every input `collection` with the tokenizer of `backbone`; write `idf.json`."""
     from sparsemill.data.collection import document_count, read_corpus
-    from sparsemill.data.idf import count_document_frequencies, load_tokenizer, token_idfs, write_idfs
+    from sparsemill.data.idf import count_document_frequencies, token_idfs, write_idfs
+    from sparsemill.data.tokenizer import read_tokenizer
     from sparsemill.errors import UserError
     from sparsemill.progress import track
 
     collections = job.inputs["collection"]
-    tokenizer = load_tokenizer(job.input("backbone"))
+    tokenizer = read_tokenizer(job.input("backbone"))
     documents = track(
         chain.from_iterable(map(read_corpus, collections)),
         job.key,

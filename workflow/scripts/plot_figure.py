@@ -29,7 +29,7 @@ def draw_tradeoff(job: Job, figure: Any) -> Any:
 
 def draw_activation(job: Job, figure: Any) -> Any:
     """From the inputs `vectors_<i>` (shards) and `model_<i>`, one pair for each of the figure's systems."""
-    from sparsemill.retrieval.query_encoder import read_vocabulary
+    from sparsemill.data.tokenizer import read_vocabulary
     from sparsemill.tables.activation import sample_documents, token_use
     from sparsemill.tables.plots import activation
 

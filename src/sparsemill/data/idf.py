@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tokenizers import Tokenizer
 
-from sparsemill.errors import UserError
 from sparsemill.files import write_text
 
 _BATCH = 256
@@ -42,21 +41,6 @@ def idf(document_frequency: ArrayLike, documents: int) -> NDArray[np.float64]:
     """
     df = np.asarray(document_frequency, dtype=np.float64)
     return np.where(df == 0, 1.0, np.log1p((documents - df + 0.5) / (df + 0.5)))
-
-
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """The fast tokenizer of a model's folder, without truncation and padding.
-
-    Raises:
-        UserError: the folder has no `tokenizer.json`.
-    """
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; the backbone needs a fast tokenizer")
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
 
 
 def count_document_frequencies(texts: Iterable[str], tokenizer: Tokenizer) -> DocumentFrequencies:

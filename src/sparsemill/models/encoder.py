@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from sentence_transformers.sparse_encoder import SparseEncoder
 from sentence_transformers.sparse_encoder.modules import Router, SparseStaticEmbedding, SpladePooling, Transformer
-from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
+from sparsemill.data.tokenizer import read_tokenizer
 from sparsemill.errors import UserError
 from sparsemill.files import read_json, write_json
 
@@ -27,7 +27,7 @@ def query_weights(folder: Path, idf: Path | None) -> dict[str, float]:
     Returns:
         token -> weight in id order: its IDF (Eq. 5) or 1, and 0 for special tokens.
     """
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = read_tokenizer(folder)
     special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
     table: dict[str, float] = read_json(idf) if idf is not None else {}
     tokens = [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from sparsemill.retrieval.query_encoder import QueryEncoder, read_tokenizer, read_vocabulary
+from sparsemill.data.tokenizer import read_tokenizer, read_vocabulary
+from sparsemill.retrieval.query_encoder import QueryEncoder
 
 
 class Tokens:
