@@ -18,8 +18,12 @@ class Progress:
 
     def __init__(self, label: str, total: int, *, unit: str = "it", interval: float = 5.0) -> None:
         self.label, self.total, self.unit, self.interval = label, total, unit, interval
-        self.done = 0
+        self.initial = self.done = 0
         self.start = self._last = time.monotonic()
+
+    def resume(self, done: int) -> None:
+        """Count units that an earlier run finished; they are left out of the rate."""
+        self.initial = self.done = done
 
     def advance(self, count: int = 1, *, note: str = "") -> None:
         """Add `count` finished units; prints when `interval` has passed or the work is complete."""
@@ -31,7 +35,14 @@ class Progress:
 
     def _print(self, elapsed: float, note: str) -> None:
         line = tqdm.format_meter(
-            self.done, self.total, elapsed, ncols=120, prefix=self.label, unit=self.unit, postfix=note or None
+            self.done,
+            self.total,
+            elapsed,
+            ncols=120,
+            prefix=self.label,
+            unit=self.unit,
+            postfix=note or None,
+            initial=self.initial,
         )
         print(line, file=sys.stderr, flush=True)
 

@@ -43,7 +43,7 @@ class Recorder(TrainerCallback, ExportableState):  # type: ignore[misc]  # trans
     def restore(self, checkpoint: dict[str, Any]) -> None:
         """Go on from a checkpoint's `trainer_state.json`."""
         self.span = checkpoint["stateful_callbacks"][type(self).__name__]["attributes"]["span"]
-        self.progress.done = checkpoint["global_step"]
+        self.progress.resume(checkpoint["global_step"])
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Tell the objective the global step, so that schedules survive a resume."""
