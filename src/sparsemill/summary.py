@@ -1,6 +1,7 @@
 """What a person reads when a run has ended: tables, where the report is, how to open MLflow."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -12,7 +13,8 @@ def _tables(results: Path) -> list[str]:
     found = sorted(results.glob("tables/*/table.md"))
     if not found:
         raise UserError(f"{results}: no tables yet; run `snakemake --cores all` first")
-    return [path.read_text(encoding="utf-8").strip() for path in found]
+    # Markdown's escapes are for renderers; a terminal shows them.
+    return [re.sub(r"\\([<>|*_])", r"\1", path.read_text(encoding="utf-8").strip()) for path in found]
 
 
 def _verdicts(results: Path) -> list[str]:
