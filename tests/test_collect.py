@@ -157,3 +157,9 @@ def test_the_chain_from_runs_to_table_figure_and_verdicts(tmp_path: Path, capsys
     spec = {"expected": [wanted], "engines": engines}
     assert call("check_expected", tmp_path / "expected", spec, tidy=tidy)["facts"]["fail"] == 1
     assert "fail    x on c, MRR@10: 0.9583" in capsys.readouterr().err
+
+
+def test_a_table_without_comparisons_has_no_tests(tmp_path: Path) -> None:
+    table = {"caption": "c", "rows": [{"system": "x"}], "columns": [{"measure": "nDCG@10", "collection": "c"}]}
+    call("test_significance", tmp_path / "out", {"table": table, "engines": {"x": "exact"}})
+    assert json.loads((tmp_path / "out" / "significance.json").read_text())["pairs"] == []
