@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import yaml
@@ -11,7 +11,7 @@ import yaml
 from sparsemill.files import canonical_json
 from sparsemill.study import edges, specs
 from sparsemill.study.load import load_study
-from sparsemill.study.models import Study, Table
+from sparsemill.study.models import LATER, Model, Study, Table
 
 ROOT = Path(__file__).resolve().parent.parent
 ALONE = ROOT / "no-presets"  # the config of a test is the whole config
@@ -245,3 +245,17 @@ def test_the_reference_bm25_is_the_one_called_so() -> None:
     config["teachers"] = {"a-tuned": {"kind": "bm25", "k1": 2}, **config["teachers"]}
     name, teacher = specs.reference_bm25(load_study(config, ALONE))
     assert (name, teacher.k1) == ("bm25", 0.9)
+
+
+def test_a_later_key_is_in_the_spec_only_where_it_is_not_at_its_default() -> None:
+    class Inner(Model):
+        old: int = 1
+        new: Annotated[int, LATER] = 2
+
+    class Outer(Model):
+        inner: Inner = Inner()
+        more: Annotated[int | None, LATER] = None
+
+    assert Outer().model_dump(mode="json") == {"inner": {"old": 1}}
+    assert Outer(inner=Inner(new=3), more=4).model_dump() == {"inner": {"old": 1, "new": 3}, "more": 4}
+    assert Outer.model_validate(Outer().model_dump()) == Outer()

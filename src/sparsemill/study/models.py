@@ -5,11 +5,22 @@ The JSON schema (`config/schema.json`) and the reference page (`config/README.md
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Positive = Annotated[int, Field(gt=0)]
 Device = Literal["auto", "cpu", "cuda"]
+LATER = "later"
+"""Marks a key that came after results were made (`Annotated[type, LATER]`): at its default it is in no dump, so that
+the specs of those results stay the same."""
 Normalisation = Literal["minmax", "zscore", "rank", "none"]
 
 
@@ -26,6 +37,13 @@ class Model(BaseModel):
             if isinstance(value, bool) and key in cls.model_fields and cls.model_fields[key].annotation is not bool:
                 raise ValueError(f"{key} is neither true nor false; give it a value of its type")
         return values
+
+    @model_serializer(mode="wrap")
+    def _leave_out_later_keys(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        later = {key for key, field in type(self).model_fields.items() if LATER in field.metadata}
+        default = {key for key in later if getattr(self, key) == type(self).model_fields[key].get_default()}
+        dumped: dict[str, Any] = serialize(self)
+        return {key: value for key, value in dumped.items() if key not in default}
 
 
 # --- where texts and weights come from -------------------------------------------------------------------------
