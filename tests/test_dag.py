@@ -3,6 +3,7 @@
 The real Snakefile, rules and config are used; each stage's script is replaced by one that writes empty outputs.
 """
 
+import json
 import re
 import shutil
 import subprocess
@@ -56,6 +57,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--in", dest="inputs", action="append", nargs="+", default=[])
 for name in ("spec", "out", "key", "log", "threads"):
     parser.add_argument(f"--{name}", required=True)
+parser.add_argument("--facts")
 given = parser.parse_args()
 out = pathlib.Path(given.out)
 given_folders = [pathlib.Path(path) for _, *paths in given.inputs for path in paths]
@@ -64,6 +66,8 @@ if missing or "stage_version" not in json.loads(given.spec) or not given.out.end
     sys.exit(f"{given.key}: missing {missing}, or a bad spec {given.spec} or folder {given.out}")
 shutil.rmtree(out, ignore_errors=True)
 out.mkdir(parents=True)
+if given.facts is not None:
+    (out / "facts.json").write_text(given.facts)
 for name in ["manifest.json", *OUTPUTS[pathlib.Path(sys.argv[0]).stem]]:
     (out / name).touch()
 """
@@ -209,6 +213,14 @@ def test_a_training_key_trains_that_experiment(checkout: Path) -> None:
     assert [key for key, rule in jobs.items() if rule in ("finetune", "pretrain")] == list(trained)
     upstream = {"fetch_collection", "prepare_backbone", "score_teacher", "mine_candidates", "mlflow_init", "count_idf"}
     assert not upstream & set(jobs.values())
+
+
+def test_marks_reach_the_trainings_and_their_evidence_trains_nothing(checkout: Path) -> None:
+    marks = json.loads((checkout / "results/models/doc-distill/seed-0/facts.json").read_text())
+    assert marks == {"assumed": study_of(checkout).experiments["doc-distill"].assumed}
+    assert (checkout / "results/pretrained/pre-idf/seed-0/facts.json").exists()
+    edit(checkout / "config/papers/demo.yaml", "  doc-distill:\n", "  doc-distill:\n    assumed: {steps: a guess}\n")
+    assert planned(checkout) == {}
 
 
 def test_a_length_encodes_and_trains_nothing(checkout: Path) -> None:

@@ -175,6 +175,16 @@ def test_manifest_describes_the_artefact(tmp_path: Path) -> None:
     assert found["peak_memory_mib"] > 1
 
 
+def test_facts_known_beforehand_are_kept_and_change_no_content(tmp_path: Path) -> None:
+    assert call(tmp_path) == 0
+    plain = manifest.read(tmp_path / "out")
+    assert call(tmp_path, write, "--facts", '{"assumed": {"steps": "a guess"}}') == 0
+    marked = manifest.read(tmp_path / "out")
+    assert marked["facts"] == {"assumed": {"steps": "a guess"}, "lines": 1}
+    assert (marked["content"], marked["spec_hash"]) == (plain["content"], plain["spec_hash"])
+    assert call(tmp_path, write, "--facts", "{") == 2
+
+
 def test_content_is_equal_for_equal_specs_and_outputs(tmp_path: Path) -> None:
     contents = []
     for number, spec in enumerate([{"a": 1}, {"a": 1.0}, {"a": 2}, {"a": 1, "text": "other"}]):

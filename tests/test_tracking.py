@@ -27,6 +27,7 @@ SPEC = {"experiment": "demo", "engines": {"ours": "lucene"}, "rows": {"ours": ["
 SCRIPTS = Path(__file__).parents[1] / "workflow" / "scripts"
 STORE = Path("results/tracking/store")
 TRAINING = {"learning_rate": 1e-5, "regulariser": {"lambda_d": 0.02}, "seed": 0, "stage_version": 1}
+ASSUMED = {"regulariser.warmup_steps": "the released code"}
 CURVE = [{"step": step, "time": 1.7e9 + step / 3, "loss": 1 / step, "flops": 0.1 * step} for step in (1, 2, 3)]
 
 
@@ -36,7 +37,9 @@ class World:
     def __init__(self) -> None:
         self.contents: dict[str, str] = {}
 
-    def add(self, key: str, spec: dict[str, Any], files: dict[str, Any], *, inputs: tuple[str, ...] = ()) -> Path:
+    def add(
+        self, key: str, spec: dict[str, Any], files: dict[str, Any], *, inputs: tuple[str, ...] = (), **facts: Any
+    ) -> Path:
         """Write an artefact; text files as they are, others as JSON."""
         folder = Path("results") / key
         shutil.rmtree(folder, ignore_errors=True)
@@ -50,7 +53,7 @@ class World:
             key=key,
             spec=spec,
             inputs={name: self.contents[name] for name in inputs},
-            facts={"queries": 7},
+            facts={"queries": 7, **facts},
             started=1.7e9,
         )
         manifest.write(folder, described | {"wall_seconds": 2.5, "peak_memory_mib": 100})
@@ -69,7 +72,7 @@ class World:
         """A trained system with curves and a file above the upload limit."""
         lines = "".join(json.dumps(record) + "\n" for record in CURVE)
         files = {"metrics.jsonl": lines, "model/weights": "x" * 300_000, "query_weights.json": {"a": 1.0}}
-        return self.add("models/ours/seed-0", TRAINING, files, inputs=("collections/pydocs",))
+        return self.add("models/ours/seed-0", TRAINING, files, inputs=("collections/pydocs",), assumed=ASSUMED)
 
     def build(self) -> list[Path]:
         """All artefacts, in no useful order."""
@@ -174,6 +177,12 @@ def test_publish_makes_nested_runs_with_everything(world: World) -> None:
     assert parent.data.metrics["pydocs.FLOPS"] == 0.1 + 0.2
     assert model.data.params == parent.data.params
     assert model.data.params["regulariser.lambda_d"] == "0.02"
+    # Values that the paper does not state, on the training and on its system.
+    for run in (model, parent):
+        assert run.data.tags["assumed.regulariser.warmup_steps"] == "the released code"
+    note = "**Not stated in the paper:** `regulariser.warmup_steps` (the released code)"
+    assert note in model.data.tags["mlflow.note.content"]
+    assert not [tag for tag in evaluation.data.tags if tag.startswith("assumed.")]
     assert model.info.start_time == 1_700_000_000_000
     assert model.info.end_time == 1_700_000_002_500
     history = [(p.step, p.timestamp, p.value) for p in store.client.get_metric_history(model.info.run_id, "loss")]

@@ -62,14 +62,15 @@ def _parse(stage: str, doc: str | None, argv: list[str] | None) -> argparse.Name
     parser.add_argument("--state", type=Path, help="folder for checkpoints (default: OUT.state)")
     parser.add_argument("--log", type=Path, help="log file (default: standard error only)")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--facts", default="{}", help="JSON that the manifest keeps as it is; not part of the settings")
     return parser.parse_args(argv)
 
 
-def _parse_spec(text: str) -> Any:
+def _parse_json(option: str, text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(f"--spec: not JSON at character {error.pos}: {error.msg}") from None
+        raise UserError(f"{option}: not JSON at character {error.pos}: {error.msg}") from None
 
 
 def _start_logging(path: Path | None) -> None:
@@ -128,7 +129,7 @@ def main(stage: str, run: Callable[[Job], None], *, doc: str | None = None, argv
     print(f"> {stage}: {key}", file=sys.stderr, flush=True)
     try:
         text = arguments.spec
-        spec = read_json(Path(text[1:])) if text.startswith("@") else _parse_spec(text)
+        spec = read_json(Path(text[1:])) if text.startswith("@") else _parse_json("--spec", text)
         job = Job(
             stage=stage,
             key=key,
@@ -137,6 +138,7 @@ def main(stage: str, run: Callable[[Job], None], *, doc: str | None = None, argv
             out=arguments.out,
             state=arguments.state or arguments.out.with_name(arguments.out.name + ".state"),
             threads=arguments.threads,
+            facts=_parse_json("--facts", arguments.facts),
         )
         _execute(job, run)
     except UserError as error:

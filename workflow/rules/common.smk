@@ -120,8 +120,14 @@ def out(pattern):
     return lambda wildcards: path(pattern.format(**wildcards))
 
 
-def command(script, live=False):
+def facts(pattern):
+    """A `params` function: JSON for the manifest. It asks for `output`, and so a change of it runs nothing again."""
+    return lambda wildcards, output: canonical_json(specs.trained_facts(study, pattern.format(**wildcards)))
+
+
+def command(script, live=False, marked=False):
     """The shell command of a rule; the checkout's place is not in it, so that moving it runs nothing again."""
     store = live * ' ${{SPARSEMILL_STORE:+--in store "$SPARSEMILL_STORE"}}'
     told = "--out {params.out:q} --key {params.key:q} --log {log:q} --threads {threads} --spec {params.spec:q}"
-    return f'python "$SPARSEMILL_SCRIPTS"/{script}.py {{params.inputs:q}}{store} {told}'
+    marks = marked * " --facts {params.facts:q}"
+    return f'python "$SPARSEMILL_SCRIPTS"/{script}.py {{params.inputs:q}}{store} {told}{marks}'

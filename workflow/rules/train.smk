@@ -21,9 +21,10 @@ rule pretrain:
         inputs=inputs("pretrained/{pretraining}/seed-{seed}"),
         out=out("pretrained/{pretraining}/seed-{seed}"),
         key=key("pretrained/{pretraining}/seed-{seed}"),
+        facts=facts("pretrained/{pretraining}/seed-{seed}"),
         spec=spec(specs.pretrain, "pretraining", "seed"),
     shell:
-        command("pretrain", live=True)
+        command("pretrain", live=True, marked=True)
 
 
 rule finetune:
@@ -48,6 +49,7 @@ rule finetune:
         inputs=inputs("models/{experiment}/seed-{seed}"),
         out=out("models/{experiment}/seed-{seed}"),
         key=key("models/{experiment}/seed-{seed}"),
+        facts=facts("models/{experiment}/seed-{seed}"),
         spec=spec(specs.finetune, "experiment", "seed"),
     shell:
-        command("finetune", live=True)
+        command("finetune", live=True, marked=True)

@@ -1,8 +1,8 @@
-"""From the config that Snakemake merged to a checked `Study`: presets, overlays, `extends`, sweeps."""
+"""From the config that Snakemake merged to a checked `Study`: presets, overlays, `extends`, `scales`, sweeps."""
 
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -11,7 +11,7 @@ from sparsemill.errors import UserError
 from sparsemill.study.check import check_references
 from sparsemill.study.explain import explain
 from sparsemill.study.hints import nearest
-from sparsemill.study.models import Study
+from sparsemill.study.models import Scale, Study
 from sparsemill.study.sweeps import expand_sweeps
 
 SECTIONS = (
@@ -92,19 +92,59 @@ def _merge(target: dict[str, Any], addition: dict[str, Any], source: str) -> Non
             target[section] = entries
 
 
-def _resolve_extends(section: str, entries: dict[str, Any], name: str, path: tuple[str, ...] = ()) -> dict[str, Any]:
+class _Entry(NamedTuple):
+    """A named entry with `extends` and `scales` resolved; `present` is false where its scale is null."""
+
+    keys: dict[str, Any]
+    present: bool
+
+
+def _scales(where: str, entry: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
+    scales = entry.get("scales", {})
+    if not isinstance(scales, dict):
+        raise UserError(f"config: {where}.scales: expected a mapping of scales, got {scales!r}")
+    for scale, changes in scales.items():
+        if scale not in get_args(Scale):
+            raise UserError(f"config: {where}.scales: no scale {scale!r}; {nearest(str(scale), get_args(Scale))}")
+        if not isinstance(changes, dict | None):
+            raise UserError(f"config: {where}.scales.{scale}: expected a mapping or null, got {changes!r}")
+    return scales
+
+
+def _resolve(section: str, entries: dict[str, Any], name: str, scale: str, path: tuple[str, ...] = ()) -> _Entry:
+    """The keys of the base, then the entry's own, then those of its chosen scale: what stands nearer wins."""
     if name in path:
         raise UserError(f"config: {section}.{name}: `extends` runs in a circle: {' -> '.join((*path, name))}")
     entry = entries[name]
     if not isinstance(entry, dict):
         raise UserError(f"config: {section}.{name}: expected a mapping, got {entry!r}")
-    if "extends" not in entry:
-        return entry
-    base = entry["extends"]
-    if not isinstance(base, str) or base not in entries:
-        raise UserError(f"config: {section}.{name}: extends unknown {base!r}; {nearest(str(base), entries)}")
-    rest = {key: value for key, value in entry.items() if key != "extends"}
-    return _deep_update(_resolve_extends(section, entries, base, (*path, name)), rest)
+    found = _Entry({}, True)
+    if "extends" in entry:
+        base = entry["extends"]
+        if not isinstance(base, str) or base not in entries:
+            raise UserError(f"config: {section}.{name}: extends unknown {base!r}; {nearest(str(base), entries)}")
+        found = _resolve(section, entries, base, scale, (*path, name))
+    scales = _scales(f"{section}.{name}", entry)
+    keys = _deep_update(found.keys, {key: value for key, value in entry.items() if key not in ("extends", "scales")})
+    if scale not in scales:
+        return _Entry(keys, found.present)
+    changes = scales[scale]
+    return _Entry(_deep_update(keys, changes or {}), changes is not None)
+
+
+def _resolve_section(merged: dict[str, Any], section: str, scale: str) -> None:
+    # Sorted, so that reordering the entries of a config changes no input of any rule.
+    entries = dict(sorted((merged.get(section) or {}).items()))
+    resolved = {name: _resolve(section, entries, name, scale) for name in entries}
+    if entries:
+        merged[section] = {name: entry.keys for name, entry in resolved.items() if entry.present}
+
+
+def _scale(merged: dict[str, Any]) -> str:
+    scale = merged.get("scale", Study().scale)
+    if scale not in get_args(Scale):
+        raise UserError(f"config: scale: no scale {scale!r}; {nearest(str(scale), get_args(Scale))}")
+    return str(scale)
 
 
 def load_study(config: dict[str, Any], root: Path) -> Study:
@@ -115,7 +155,8 @@ def load_study(config: dict[str, Any], root: Path) -> Study:
         root: the `config/` folder, for presets, registry and sweeps.
 
     Returns:
-        The study, with presets loaded, `extends` resolved, sweeps expanded, and the entries of sections sorted by name.
+        The study, with presets loaded, `extends` and `scales` resolved, sweeps expanded, the entries of sections sorted
+        by name, and the expected values of its scale.
 
     Raises:
         UserError: unknown key or name (with the nearest valid one), wrong type, redefined preset.
@@ -124,14 +165,16 @@ def load_study(config: dict[str, Any], root: Path) -> Study:
     for path in _preset_files(config, root):
         _merge(merged, deepcopy(_read_yaml(path)), str(path))
     _merge(merged, deepcopy(dict(config)), "config")
+    scale = _scale(merged)
+    _resolve_section(merged, "sweeps", scale)
     _merge(merged, expand_sweeps(merged), "config")
-    for section in filter(merged.get, SECTIONS):
-        # Sorted, so that reordering the entries of a config changes no input of any rule.
-        entries = dict(sorted(merged[section].items()))
-        merged[section] = {name: _resolve_extends(section, entries, name) for name in entries}
+    for section in SECTIONS:
+        _resolve_section(merged, section, scale)
     try:
         study = Study.model_validate(merged)
     except ValidationError as error:
         raise UserError(explain(error)) from None
+    expected = [value for value in study.expected if value.scale in (None, scale)]
+    study = study.model_copy(update={"expected": expected})
     check_references(study)
     return study

@@ -3,7 +3,8 @@
 The JSON schema (`config/schema.json`) and the reference page (`config/README.md`) are generated from these models.
 """
 
-from typing import Annotated, Any, Literal
+import inspect
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -15,6 +16,8 @@ from pydantic import (
     model_validator,
 )
 
+from sparsemill.study.hints import nearest
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Positive = Annotated[int, Field(gt=0)]
 Device = Literal["auto", "cpu", "cuda"]
@@ -22,6 +25,7 @@ LATER = "later"
 """Marks a key that came after results were made (`Annotated[type, LATER]`): at its default it is in no dump, so that
 the specs of those results stay the same."""
 Normalisation = Literal["minmax", "zscore", "rank", "none"]
+Scale = Literal["demo", "one-gpu", "paper"]
 
 
 class Model(BaseModel):
@@ -44,6 +48,13 @@ class Model(BaseModel):
         default = {key for key in later if getattr(self, key) == type(self).model_fields[key].get_default()}
         dumped: dict[str, Any] = serialize(self)
         return {key: value for key, value in dumped.items() if key not in default}
+
+
+def models_in(annotation: Any) -> list[type[Model]]:
+    """The config models that a type annotation is made of."""
+    if inspect.isclass(annotation) and issubclass(annotation, Model):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in models_in(part)]
 
 
 # --- where texts and weights come from -------------------------------------------------------------------------
@@ -231,6 +242,20 @@ class Regulariser(Model):
     )
 
 
+def _check_assumed(model: type[Model], assumed: dict[str, str]) -> None:
+    """Raise a ValueError for the first dotted key that `model` does not have, or that has no evidence."""
+    for key, evidence in assumed.items():
+        level: list[type[Model]] = [model]
+        for part in key.split("."):
+            fields = [owner.model_fields[part] for owner in level if part in owner.model_fields]
+            if not fields:
+                valid = [name for owner in level for name in owner.model_fields]
+                raise ValueError(f"assumed: no key {key!r}; {nearest(part, valid)}")
+            level = [inner for field in fields for inner in models_in(field.annotation)]
+        if not evidence.strip():
+            raise ValueError(f"assumed: {key} needs its evidence in a few words")
+
+
 class Training(Model):
     """What pre-training and fine-tuning share."""
 
@@ -256,6 +281,16 @@ class Training(Model):
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="number format of the matrix products")
     checkpoint_steps: Positive = Field(default=1000, description="steps between checkpoints")
     log_steps: Positive = Field(default=10, description="steps between metric records")
+    assumed: dict[str, str] = Field(
+        default={},
+        description="key (dotted below `regulariser`) -> evidence, for values that no paper states; the manifest "
+        "and MLflow show it, and changing it retrains nothing",
+    )
+
+    @model_validator(mode="after")
+    def _assumed_keys_exist(self) -> "Training":
+        _check_assumed(type(self), self.assumed)
+        return self
 
     @model_validator(mode="after")
     def _there_is_a_loss(self) -> "Training":
@@ -349,6 +384,7 @@ class Expected(Model):
     value: float = Field(description="the published value")
     tolerance: float = Field(gt=0, description="ok within it, near within three times it, else fail")
     source: str = Field(description="where the value was published, for example `2411.04403, Table 2`")
+    scale: Scale | None = Field(default=None, description="scale at which it is expected (null: at any)")
 
 
 class Sweep(Model):
@@ -359,6 +395,7 @@ class Sweep(Model):
         min_length=1, description="experiment key, dotted below `regulariser` -> values"
     )
     collection: Name = Field(description="where it is evaluated")
+    assumed: dict[str, str] = Field(default={}, description="marks added to every point, as in `experiments`")
 
 
 # --- the whole ---------------------------------------------------------------------------------------------------
@@ -377,6 +414,9 @@ class Study(Model):
 
     results: str = Field(default="results", description="folder for everything generated")
     data: str = Field(default=".", description="folder at which relative paths of BEIR-style folders start")
+    scale: Scale = Field(
+        default="demo", description="which of an entry's `scales` counts; it decides models, data and steps together"
+    )
     presets: list[Name] = Field(default=["demo"], description="files of `config/papers/` to load")
     sweep: list[Name] = Field(
         default=[], description="sweeps to run, by name (`config/sweeps/` or `sweeps`), or one sweep as a mapping"

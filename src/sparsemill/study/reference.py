@@ -10,12 +10,23 @@ from typing import Any, get_args
 
 from sparsemill.files import write_text
 from sparsemill.study.load import SECTIONS
-from sparsemill.study.models import Model, Study
+from sparsemill.study.models import Model, Scale, Study, models_in
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 INTRO = Path(__file__).with_name("reference_intro.md")
 Schema = dict[str, Any]
 _EXTENDS = {"type": "string", "description": "entry of the same section whose keys are taken over"}
+
+
+def _scales(name: str) -> Schema:
+    """What `scales` of an entry holds: for each scale the keys that it changes, or null where it is left out."""
+    changes = {"anyOf": [{"$ref": f"#/$defs/{name}"}, {"type": "null"}]}
+    return {
+        "type": "object",
+        "description": "keys that a scale changes; null: no such entry at that scale",
+        "properties": dict.fromkeys(get_args(Scale), changes),
+        "additionalProperties": False,
+    }
 
 
 def _entries(schema: Schema, section: str) -> Schema:
@@ -31,23 +42,23 @@ def _references(node: Schema) -> list[str]:
 
 
 def config_schema() -> Schema:
-    """JSON schema of what a user writes: `Study`, with `extends` in every named entry, and `sweep` as a mapping too.
+    """JSON schema of what a user writes: `Study`, named entries with `extends` and `scales`, `sweep` as a mapping too.
 
     An entry that extends another one need not repeat its required keys, so that none are required here.
     """
     schema = Study.model_json_schema()
+    required: dict[str, list[str]] = {}
     for section in SECTIONS:
         node = _entries(schema, section)
         for name in _references(node):
-            if section != "sweeps":
-                schema["$defs"][name]["properties"]["extends"] = _EXTENDS
-                schema["$defs"][name].pop("required", None)
+            schema["$defs"][name]["properties"] |= {"extends": _EXTENDS, "scales": _scales(name)}
+            required[name] = schema["$defs"][name].pop("required", [])
         if "oneOf" in node:
             node["anyOf"] = node.pop("oneOf")
             node.pop("discriminator")
     chosen = schema["properties"]["sweep"]
     kept = {key: chosen.pop(key) for key in ("items", "type")}
-    chosen["anyOf"] = [kept, {"$ref": "#/$defs/Sweep"}]
+    chosen["anyOf"] = [kept, {"$ref": "#/$defs/Sweep", "required": required["Sweep"]}]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "sparsemill config"}
 
 
@@ -92,12 +103,6 @@ def default_text(node: Schema) -> str:
     if node["default"] == "":
         return "empty"
     return f"`{json.dumps(node['default'], ensure_ascii=False)}`".replace('"', "")
-
-
-def _models(annotation: Any) -> list[type[Model]]:
-    if inspect.isclass(annotation) and issubclass(annotation, Model):
-        return [annotation]
-    return [model for part in get_args(annotation) for model in _models(part)]
 
 
 def _table(model: type[Model], keys: Iterable[str]) -> Iterator[str]:
@@ -150,14 +155,14 @@ def _describe(heading: str, title: str, models: list[type[Model]], shown: dict[t
     shown.update(dict.fromkeys(models, title))
     fields = {key: field for model in models for key, field in model.model_fields.items()}
     for key, field in fields.items():
-        inner = [model for model in _models(field.annotation) if model not in shown]
+        inner = [model for model in models_in(field.annotation) if model not in shown]
         if inner:
             yield from _describe(f"{heading}#", key, inner, shown)
 
 
 def readme() -> str:
     """The reference page, in Markdown."""
-    sections = {key: models for key, field in Study.model_fields.items() if (models := _models(field.annotation))}
+    sections = {key: models for key, field in Study.model_fields.items() if (models := models_in(field.annotation))}
     single = [key for key in Study.model_fields if key not in sections]
     lines = [INTRO.read_text(encoding="utf-8").rstrip(), "", "## Single values", "", *_table(Study, single)]
     shown: dict[type[Model], str] = {}

@@ -207,7 +207,7 @@ def mine_candidates(study: Study, training_set: str) -> Spec:
 
 
 def _training(study: Study, spec: Training, stage: str, seed: int) -> Spec:
-    drop = {"seeds", "encode_length", "quantisation", "retrieval_idf"}
+    drop = {"seeds", "encode_length", "quantisation", "retrieval_idf", "assumed"}
     resolved = {
         **_dump(spec, exclude=drop),
         "ensemble_spec": _dump(study.ensembles[spec.ensemble]),
@@ -225,6 +225,13 @@ def pretrain(study: Study, name: str, seed: str) -> Spec:
 def finetune(study: Study, name: str, seed: str) -> Spec:
     """The experiment as configured, for one seed; keys of encoding and indexing are left out."""
     return _training(study, study.experiments[name], "finetune", int(seed))
+
+
+def trained_facts(study: Study, key: str) -> Spec:
+    """What the manifest of a trained artefact says of its config; no part of the spec, so that it retrains nothing."""
+    head, name, *_ = key.split("/")
+    trained: Training = study.pretrainings[name] if head == "pretrained" else study.experiments[name]
+    return {"assumed": trained.assumed}
 
 
 def encode_corpus(study: Study, experiment: str, shard: str) -> Spec:
@@ -354,7 +361,8 @@ def explain_queries(study: Study, name: str) -> Spec:
 def check_expected(study: Study) -> Spec:
     """The expected values."""
     engines = _engines(study, (expected.system for expected in study.expected))
-    return _versioned("check_expected", {"expected": [_dump(item) for item in study.expected], "engines": engines})
+    values = [_dump(item, exclude={"scale"}) for item in study.expected]
+    return _versioned("check_expected", {"expected": values, "engines": engines})
 
 
 def mlflow_init(study: Study) -> Spec:

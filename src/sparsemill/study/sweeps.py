@@ -127,7 +127,8 @@ def expand_sweeps(merged: dict[str, Any]) -> dict[str, Any]:
     """What the chosen sweeps stand for: their names (`sweep`), experiments, and a table and a figure for each.
 
     Args:
-        merged: the whole config, `extends` not yet resolved; `sweep` holds names, or one sweep as a mapping.
+        merged: the whole config, `extends` and `scales` resolved in its sweeps alone; `sweep` holds names, or one
+            sweep as a mapping.
 
     Raises:
         UserError: no such sweep or base experiment, or a grid that makes no sense.
@@ -142,7 +143,7 @@ def expand_sweeps(merged: dict[str, Any]) -> dict[str, Any]:
             raise UserError(f"config: sweeps.{name}.base: no experiment {sweep.base!r}; {nearest(sweep.base, known)}")
         members = sweep_members(name, sweep.grid)
         for member, overrides in members.items():
-            added["experiments"][member] = {"extends": sweep.base, **overrides}
+            added["experiments"][member] = {"extends": sweep.base, **overrides, "assumed": sweep.assumed}
         added["tables"][f"sweep-{name}"] = _table(name, sweep, list(members), shown)
         added["figures"][f"sweep-{name}"] = _figure(name, sweep, list(members), shown)
     return added

@@ -16,6 +16,7 @@ from sparsemill import manifest
 from sparsemill.errors import UserError
 from sparsemill.files import canonical_json, read_json, write_json, write_text
 from sparsemill.tracking.names import (
+    ASSUMED,
     CIRCUMSTANCES,
     MEASURE_FILES,
     TAG_LIMIT,
@@ -85,6 +86,11 @@ class Artefact:
         """Measure -> value, without the circumstances of measuring."""
         return {name: value for name, value in self.values.items() if name not in CIRCUMSTANCES}
 
+    @property
+    def assumed(self) -> dict[str, str]:
+        """Key of a training -> evidence, for values that the paper does not state."""
+        return dict(self.manifest["facts"].get("assumed", {}))
+
     def points(self) -> list[Point]:
         """Measures, cost of the stage and numbers among its facts, as single points at the stage's end."""
         values = {name: self.measures[measure] for name, measure in metric_names(self.measures).items()}
@@ -142,7 +148,8 @@ class Artefact:
             "mlflow.source.type": "JOB",
             "mlflow.source.git.commit": described["git_commit"],
         }
-        return tags | self._place(spec)
+        marks = {f"{ASSUMED}{name}": clip(text, TAG_LIMIT) for name, text in self.assumed.items()}
+        return tags | marks | self._place(spec)
 
     def _place(self, spec: dict[str, Any]) -> dict[str, str]:
         """Tags of an artefact of one system; the spec has the last word, the key fills in."""

@@ -9,6 +9,9 @@ from sparsemill.files import canonical_json
 SHARED = "shared"
 """MLflow experiment of the stages that studies share."""
 
+ASSUMED = "assumed."
+"""Starts the tags that say which values of a training the paper does not state."""
+
 PARAM_LIMIT = 6000
 KEY_LIMIT = 250
 TAG_LIMIT = 8000

@@ -54,6 +54,8 @@ def stage_note(artefact: Artefact, *, parent: Link | None, inputs: Sequence[Link
     table = artefact.folder / "table.md"
     if artefact.address.head == "tables" and table.exists():
         lines += [table.read_text(encoding="utf-8"), ""]
+    marks = [f"`{key}` ({evidence})" for key, evidence in artefact.assumed.items()]
+    lines += _listed("Not stated in the paper", marks)
     lines += _listed("Feeds", rows)
     lines += _listed("Made of", [link.markdown() for link in inputs])
     files = [f"`{name}`" for name in artefact.manifest["outputs"]]

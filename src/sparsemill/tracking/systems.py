@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from sparsemill.files import canonical_json, text_hash
-from sparsemill.tracking.names import Address, metric_name
+from sparsemill.tracking.names import ASSUMED, Address, metric_name
 from sparsemill.tracking.notes import CONTENT, Link, system_note
 from sparsemill.tracking.points import Point
 
@@ -50,6 +50,8 @@ def describe_system(at: Address, stages: Sequence[Any], *, engine: str, rows: Se
     if at.seed is not None:
         tags["seed"] = str(at.seed)
     trained = [run.data.params for run in stages if run.data.tags["key"].startswith("models/")]
+    for run in stages:
+        tags |= {name: text for name, text in run.data.tags.items() if name.startswith(ASSUMED)}
     end = max(run.info.end_time for run in stages)
     return System(tags, list(headline.values()), trained[0] if trained else {}, end)
 
