@@ -21,14 +21,14 @@ RECORDS = [Record(0, (11, 5, 20)), Record(1, (20, 6, 11)), Record(2, (30, 20, 30
 
 
 def test_excluded_negatives_of_own_documents_by_hand() -> None:
-    own, excluded = excluded_negatives(RECORDS, POSITIVES, in_batch=False)
+    own, excluded = excluded_negatives(RECORDS, POSITIVES, in_batch="none", local=range(3))
     assert own.tolist() == [0, 0, 0]
     # the third query drew its positive a second time
     assert excluded.tolist() == [[False, False, False], [False, False, False], [False, False, True]]
 
 
 def test_excluded_negatives_of_the_whole_step_by_hand() -> None:
-    own, excluded = excluded_negatives(RECORDS, POSITIVES, in_batch=True)
+    own, excluded = excluded_negatives(RECORDS, POSITIVES, in_batch="documents", local=range(3))
     assert own.tolist() == [0, 3, 6]
     # columns: 11 5 20 | 20 6 11 | 30 20 30
     assert excluded.astype(int).tolist() == [
@@ -38,9 +38,30 @@ def test_excluded_negatives_of_the_whole_step_by_hand() -> None:
     ]
 
 
+def test_excluded_negatives_of_own_documents_and_other_positives_by_hand() -> None:
+    own, excluded = excluded_negatives(RECORDS, POSITIVES, in_batch="positives", local=range(3))
+    assert own.tolist() == [0, 0, 0]
+    # columns: the query's three, then 11 20 30, of which one is its own positive again
+    assert excluded.astype(int).tolist() == [[0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 1, 0], [0, 0, 1, 0, 0, 1]]
+
+
+def test_another_positive_of_the_same_query_is_no_negative() -> None:
+    records = [Record(0, (10, 5)), Record(0, (11, 6))]
+    _, excluded = excluded_negatives(records, POSITIVES, in_batch="positives", local=range(2))
+    assert excluded.astype(int).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1]]
+
+
+@pytest.mark.parametrize("in_batch", ["none", "documents", "positives"])
+def test_a_slice_of_the_queries_has_the_rows_of_the_whole(in_batch: str) -> None:
+    own, excluded = excluded_negatives(RECORDS, POSITIVES, in_batch=in_batch, local=range(3))
+    part, rows = excluded_negatives(RECORDS, POSITIVES, in_batch=in_batch, local=range(1, 3))
+    assert part.tolist() == own[1:].tolist()
+    assert rows.tolist() == excluded[1:].tolist()
+
+
 def test_a_positive_is_never_excluded_from_its_own_row() -> None:
-    for in_batch in (True, False):
-        own, excluded = excluded_negatives(RECORDS, POSITIVES, in_batch=in_batch)
+    for in_batch in ("none", "documents", "positives"):
+        own, excluded = excluded_negatives(RECORDS, POSITIVES, in_batch=in_batch, local=range(3))
         assert not excluded[np.arange(3), own].any()
 
 
@@ -60,7 +81,7 @@ def test_batch_has_texts_query_by_query(inputs: dict[str, Any]) -> None:
     start = inputs["start"]
     encoder = build_encoder(start, query_weights(start, None), query_length=8, document_length=12)
     data = load_data(inputs["collection"], inputs["candidates"])
-    collator = Collator(data, Rows(), encoder.preprocess, in_batch=False)
+    collator = Collator(data, Rows(), encoder.preprocess, in_batch="none")
     batch = collator([Record(7, (7, 8)), Record(1, (1, 6)), Record(2, (2, 3))])
     pieces = tokenizer()
     queries = [pieces.decode(row, skip_special_tokens=True) for row in batch["query_input_ids"]]
@@ -77,11 +98,13 @@ def test_labels_are_tensors_of_the_rows(inputs: dict[str, Any]) -> None:
     start = inputs["start"]
     encoder = build_encoder(start, query_weights(start, None), query_length=8, document_length=12)
     data = load_data(inputs["collection"], inputs["candidates"])
-    labels = Collator(data, Rows(), encoder.preprocess, in_batch=True)([Record(7, (7, 8)), Record(8, (8, 9))])["label"]
+    records = [Record(7, (7, 8)), Record(8, (8, 9))]
+    labels = Collator(data, Rows(), encoder.preprocess, in_batch="documents")(records)["label"]
     assert labels["targets"].tolist() == [[0, 1], [2, 3]]
     assert labels["positives"].tolist() == [0, 2]
     assert labels["positives"].dtype == torch.int64
     assert labels["excluded"].tolist() == [[False] * 4, [False, True, False, False]]
+    assert "targets" not in Collator(data, None, encoder.preprocess, in_batch="documents")(records)["label"]
 
 
 def test_data_is_read_by_index(inputs: dict[str, Any]) -> None:

@@ -89,7 +89,10 @@ def test_numbers_that_arrive_as_text(text: Any) -> None:
 def test_integers_and_booleans_that_arrive_as_text() -> None:
     study = load(experiments=experiment(steps="70", seeds=["3", "4"], in_batch="false"), shards="2")
     assert (study.experiments["x"].steps, study.experiments["x"].seeds, study.shards) == (70, [3, 4], 2)
-    assert study.experiments["x"].in_batch is False
+    assert study.experiments["x"].in_batch == "none"
+    for written, meant in ((True, "documents"), ("true", "documents"), (False, "none"), ("positives", "positives")):
+        study = load(experiments=experiment(in_batch=written))
+        assert study.experiments["x"].in_batch == meant
 
 
 def test_yaml_1_1_text_is_what_it_seems() -> None:
@@ -159,7 +162,31 @@ def test_a_misspelt_required_key_is_told_before_the_missing_one() -> None:
         ({"experiments": experiment(seeds=[-1])}, "config: experiments.x.seeds.0: "),
         (
             {"experiments": experiment(kl_weight=0, infonce_weight=0)},
-            "config: experiments.x: kl_weight and infonce_weight are both 0",
+            "config: experiments.x: kl_weight, infonce_weight and margin_mse_weight are all 0",
+        ),
+        (
+            {"experiments": experiment(ensemble=None)},
+            "config: experiments.x: ensemble is null, but kl_weight is not 0; name an ensemble",
+        ),
+        (
+            {"experiments": experiment(ensemble=None, kl_weight=0, margin_mse_weight=1)},
+            "config: experiments.x: ensemble is null, but margin_mse_weight is not 0; name an ensemble",
+        ),
+        (
+            {"experiments": experiment(in_batch="positives", infonce_weight=0)},
+            "config: experiments.x: in_batch: positives acts on InfoNCE alone, but infonce_weight is 0",
+        ),
+        (
+            {"experiments": experiment(query_regulariser={"lambda_q": 0.1})},
+            "config: experiments.x: query_regulariser: queries of query_side idf are not encoded",
+        ),
+        (
+            {"experiments": experiment(regulariser={"kind": "l1", "reduction": "mean_of_slots"})},
+            "config: experiments.x.regulariser: reduction and weighting belong to kind flops",
+        ),
+        (
+            {"experiments": experiment(query_regulariser={"lambda_d": 0.1})},
+            "config: experiments.x.query_regulariser.lambda_d: unknown key; did you mean 'lambda_q'?",
         ),
         ({"experiments": {"a/b": {"extends": "ours"}}}, "config: experiments.a/b: "),
         ({"experiments": {"x": 3}}, "config: experiments.x: expected a mapping, got 3"),

@@ -83,6 +83,22 @@ def test_nothing_is_learned_from_test_queries(demo: Study) -> None:
         assert users == {"idfs/pydocs"}
 
 
+def test_contrastive_training_has_no_teachers() -> None:
+    alone = {"extends": "ours", "start": "minilm-l2", "ensemble": None, "kl_weight": 0, "infonce_weight": 1}
+    study = load(experiments={"x": alone, "y": alone | {"in_batch": "documents"}})
+    for name in "xy":
+        assert set(edges.upstream(study, f"models/{name}/seed-0")) == {"start", "collection", "candidates", "idf"}
+        made = ancestors(study, f"models/{name}/seed-0")
+        assert not {key for key in made if key.startswith(("targets/", "scores/", "embeddings/"))}
+
+
+def test_only_rows_of_the_whole_step_need_embeddings() -> None:
+    study = load(experiments={"x": {"extends": "ours", "in_batch": "positives", "infonce_weight": 1}})
+    assert "targets" in edges.upstream(study, "models/x/seed-0")
+    study = load(experiments={"x": {"extends": "ours", "in_batch": "documents"}})
+    assert {"embeddings_minilm", "embeddings_bm25"} <= set(edges.upstream(study, "models/x/seed-0"))
+
+
 def test_training_reads_no_store(demo: Study) -> None:
     assert "store" not in ancestors(demo, "models/ours/seed-0")
     assert edges.upstream(demo, "published")["store"] == ["store"]

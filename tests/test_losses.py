@@ -7,9 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sparsemill.losses.anti_zero import anti_zero
 from sparsemill.losses.flops import flops
 from sparsemill.losses.infonce import infonce
 from sparsemill.losses.kl import kl
+from sparsemill.losses.l0_mask import l0_mask
+from sparsemill.losses.l1 import l1
+from sparsemill.losses.margin_mse import margin_mse, margin_mse_lists
+from sparsemill.losses.rows import score_rows
 
 ROWS = torch.tensor([[1.0, 0.0, 2.0], [3.0, 0.0, 0.0], [0.0, 4.0, 2.0], [2.0, 0.0, 0.0]])
 """Two queries with two documents each."""
@@ -59,6 +64,48 @@ def test_flops_equals_that_of_sentence_transformers() -> None:
     documents = random(12, 50).relu()
     theirs = FlopsLoss(nn.Identity()).compute_loss_from_embeddings(documents)
     assert flops(documents).item() == pytest.approx(theirs.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("threshold", [20, 24, 28])
+def test_l0_mask_equals_the_threshold_of_sentence_transformers(threshold: int) -> None:
+    from sentence_transformers.sparse_encoder.losses import FlopsLoss
+
+    documents = random(12, 50).relu()
+    theirs = FlopsLoss(nn.Identity(), threshold=threshold).compute_loss_from_embeddings(documents)
+    assert flops(l0_mask(documents, below=threshold)).item() == pytest.approx(theirs.item(), rel=1e-6)
+
+
+def test_l0_mask_by_hand() -> None:
+    masked = l0_mask(ROWS, below=1)
+    assert masked.tolist() == [[1, 0, 2], [0, 0, 0], [0, 4, 2], [0, 0, 0]]
+    # masked documents count in the mean: 1/4, 4/4, 4/4
+    assert flops(masked).item() == pytest.approx(0.0625 + 1 + 1)
+    assert l0_mask(ROWS, below=2).tolist() == [[0.0] * 3] * 4
+
+
+def test_l0_mask_keeps_gradients_of_what_it_keeps() -> None:
+    documents = ROWS.clone().requires_grad_()
+    l0_mask(documents, below=1).sum().backward()
+    assert documents.grad is not None
+    assert documents.grad.tolist() == [[1.0] * 3, [0.0] * 3, [1.0] * 3, [0.0] * 3]
+
+
+def test_l1_by_hand() -> None:
+    assert l1(ROWS).item() == pytest.approx((3 + 3 + 6 + 2) / 4)
+    assert l1(-ROWS).item() == l1(ROWS).item()
+
+
+def test_anti_zero_by_hand() -> None:
+    queries = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]])
+    assert anti_zero(queries, ROWS).item() == pytest.approx(1 / 4 + 1 / 14**2)
+    assert anti_zero(queries, torch.zeros(4, 3)).item() == math.inf
+
+
+def test_anti_zero_pushes_activations_up() -> None:
+    queries, documents = torch.ones(1, 2), torch.tensor([[1.0, 3.0]], requires_grad=True)
+    anti_zero(queries, documents).backward()
+    assert documents.grad is not None
+    assert documents.grad.tolist() == [[-2 / 4**3] * 2]
 
 
 def test_flops_of_an_unknown_reduction_is_refused() -> None:
@@ -121,6 +168,67 @@ def test_kl_equals_that_of_sentence_transformers() -> None:
     assert kl(student, teacher).item() == pytest.approx(theirs.item(), rel=1e-5)
 
 
+def test_teacher_temperature_divides_the_targets() -> None:
+    student, teacher = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 2 * math.log(3.0)]])
+    expected = 0.25 * math.log(0.25 / 0.5) + 0.75 * math.log(0.75 / 0.5)
+    assert kl(student, teacher, teacher_temperature=2.0).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("own", "teachers"), [(2.0, 2.0), (1.0, 4.0), (0.5, 3.0)])
+def test_kl_of_sentence_transformers_has_a_factor_that_eq_1_has_not(own: float, teachers: float) -> None:
+    from sentence_transformers.sparse_encoder.losses import SparseDistillKLDivLoss
+
+    queries, documents, teacher = random(3, 11), random(3, 4, 11, seed=1), random(3, 4, seed=2)
+    student = torch.einsum("qv,qnv->qn", queries, documents)
+    model: Any = nn.Identity()
+    loss = SparseDistillKLDivLoss(model, student_temperature=own, teacher_temperature=teachers)
+    theirs = loss.compute_loss_from_embeddings([queries, *documents.transpose(0, 1)], teacher)
+    ours = kl(student, teacher, temperature=own, teacher_temperature=teachers)
+    assert ours.item() * own**2 == pytest.approx(theirs.item(), rel=1e-5)
+
+
+def test_margin_mse_by_hand() -> None:
+    student, teacher = (
+        torch.tensor([[5.0, 2.0, 1.0], [0.0, 3.0, 1.0]]),
+        torch.tensor([[4.0, 2.0, 3.0], [1.0, 2.0, 2.0]]),
+    )
+    # margins of columns 0 and 1: 3, 4 against 2, 1; 3, 2 against 1, 0
+    expected = ((3 - 2) ** 2 + (4 - 1) ** 2 + (3 - 1) ** 2 + (2 - 0) ** 2) / 4
+    assert margin_mse(student, teacher, torch.tensor([0, 1])).item() == pytest.approx(expected)
+
+
+def test_margin_mse_of_lists_by_hand() -> None:
+    student, teacher = torch.tensor([[5.0, 2.0, 1.0]]), torch.tensor([[4.0, 2.0, 3.0]])
+    # margins 3, 4, 1 against 2, 1, -1, each in both directions, and three zeros
+    assert margin_mse_lists(student, teacher).item() == pytest.approx(2 * (1 + 9 + 4) / 9)
+
+
+def test_margin_mse_of_lists_is_the_mean_over_all_pairs() -> None:
+    student, teacher = random(4, 7), random(4, 7, seed=1)
+    ours, theirs = (scores.unsqueeze(1) - scores.unsqueeze(2) for scores in (student, teacher))
+    assert margin_mse_lists(student, teacher).item() == pytest.approx(torch.mean((ours - theirs) ** 2).item(), rel=1e-5)
+
+
+def test_margin_mse_of_two_documents_and_shifted_scores() -> None:
+    student, teacher, first = random(4, 2), random(4, 2, seed=1), torch.zeros(4, dtype=torch.int64)
+    pairs = margin_mse(student, teacher, first)
+    assert margin_mse_lists(student, teacher).item() == pytest.approx(pairs.item() / 2, rel=1e-5)
+    assert margin_mse(student, teacher + 3, first).item() == pytest.approx(pairs.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("negatives", [1, 3])
+def test_margin_mse_equals_that_of_sentence_transformers(negatives: int) -> None:
+    from sentence_transformers.sparse_encoder.losses import SparseMarginMSELoss
+
+    model: Any = nn.Identity()
+    queries, documents, teacher = random(3, 11), random(3, negatives + 1, 11, seed=1), random(3, negatives + 1, seed=2)
+    columns = [queries, *documents.transpose(0, 1)]
+    theirs = SparseMarginMSELoss(model).compute_loss_from_embeddings(columns, teacher)
+    student = torch.einsum("qv,qnv->qn", queries, documents)
+    first = torch.zeros(3, dtype=torch.int64)
+    assert margin_mse(student, teacher, first).item() == pytest.approx(theirs.item(), rel=1e-5)
+
+
 def test_infonce_by_hand() -> None:
     student = torch.tensor([[1.0, 0.0, 2.0, 3.0], [0.0, 1.0, 1.0, 0.0]])
     excluded = torch.tensor([[False, False, False, True], [False, False, False, False]])
@@ -154,3 +262,31 @@ def test_infonce_equals_the_ranking_loss_of_sentence_transformers() -> None:
     documents = torch.cat([positives, negatives])
     none = torch.zeros(3, 6, dtype=torch.bool)
     assert infonce(queries @ documents.T, torch.arange(3), none).item() == pytest.approx(theirs.item(), rel=1e-5)
+
+
+def test_infonce_with_other_positives_is_the_loss_of_splade() -> None:
+    """L_rank-IBN of 2107.05720 with two own negatives: against them and the other queries' positives."""
+    queries, documents = random(3, 9).abs(), random(9, 9, seed=1).abs()
+    scores = score_rows(queries, documents, in_batch="positives", slots=3)
+    again = torch.zeros(3, 6, dtype=torch.bool)
+    again[range(3), range(3, 6)] = True
+    expected = 0.0
+    for query in range(3):
+        row = [3 * query, 3 * query + 1, 3 * query + 2, *(3 * other for other in range(3) if other != query)]
+        expected -= torch.log_softmax(documents[row] @ queries[query], 0)[0].item() / 3
+    found = infonce(scores, torch.zeros(3, dtype=torch.int64), again)
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_infonce_with_other_positives_alone_is_that_of_sentence_transformers() -> None:
+    from sentence_transformers.sparse_encoder.losses import SparseMultipleNegativesRankingLoss
+
+    model: Any = nn.Identity()
+    queries, documents = random(4, 9), random(4, 9, seed=1)
+    theirs = SparseMultipleNegativesRankingLoss(model, scale=2.0).compute_loss_from_embeddings(
+        [queries, documents], None
+    )
+    scores = score_rows(queries, documents, in_batch="positives", slots=1)
+    again = torch.cat([torch.zeros(4, 1, dtype=torch.bool), torch.eye(4, dtype=torch.bool)], dim=1)
+    found = infonce(scores, torch.zeros(4, dtype=torch.int64), again, temperature=0.5)
+    assert found.item() == pytest.approx(theirs.item(), rel=1e-5)

@@ -55,6 +55,7 @@ def run(
     folder: Path,
     *,
     seed: int = 0,
+    teachers: Ensemble | None = ENSEMBLE,
     stream: Callable[[dict[str, float]], None] = lambda record: None,
     **options: Any,
 ) -> tuple[dict[str, Any], list[dict[str, float]]]:
@@ -65,7 +66,7 @@ def run(
     facts = train(
         Training.model_validate(RECIPE | options),
         **inputs,
-        ensemble=ENSEMBLE,
+        ensemble=teachers,
         out=out,
         state=state,
         seed=seed,
@@ -288,6 +289,24 @@ def test_inverse_idf_penalty_trains(inputs: dict[str, Any], tmp_path: Path, quer
 def test_one_document_per_query_learns_from_the_batch(inputs: dict[str, Any], tmp_path: Path) -> None:
     _, found = run(inputs, tmp_path, steps=2, documents_per_query=1, in_batch=True)
     assert found[0]["kl"] > 0
+
+
+@pytest.mark.parametrize("in_batch", ["none", "documents", "positives"])
+def test_contrastive_training_needs_no_teachers(inputs: dict[str, Any], tmp_path: Path, in_batch: str) -> None:
+    options = {"ensemble": None, "kl_weight": 0, "infonce_weight": 1, "in_batch": in_batch}
+    bare = inputs | {"targets": None, "embeddings": []}
+    _, found = run(bare, tmp_path, teachers=None, steps=2, **options)
+    assert found[0]["infonce"] > 0
+    assert "kl" not in found[0]
+
+
+def test_every_term_at_once_trains(inputs: dict[str, Any], tmp_path: Path) -> None:
+    weights = {"kl_weight": 0.99, "margin_mse_weight": 0.05, "infonce_weight": 0.01, "anti_zero_weight": 1}
+    penalty = {"kind": "l1", "lambda_d": 1e-3, "mask_below": 5}
+    _, found = run(inputs, tmp_path, steps=2, in_batch="positives", regulariser=penalty, **weights)
+    terms = ("kl", "margin_mse", "infonce", "anti_zero", "regulariser")
+    assert found[0]["loss"] == pytest.approx(sum(found[0][term] for term in terms), rel=1e-5)
+    assert found[0]["l1_penalty"] > 0
 
 
 def test_bf16_trains(inputs: dict[str, Any], tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ Reference = tuple[str, str, Iterable[str], str]
 
 def _training_references(where: str, spec: Training, study: Study) -> Iterator[Reference]:
     yield f"{where}.training_set", spec.training_set, study.training_sets, "training set"
-    yield f"{where}.ensemble", spec.ensemble, study.ensembles, "ensemble"
+    if spec.ensemble is not None:
+        yield f"{where}.ensemble", spec.ensemble, study.ensembles, "ensemble"
     yield f"{where}.idf", spec.idf, study.idfs, "idf"
     if spec.retrieval_idf is not None:
         yield f"{where}.retrieval_idf", spec.retrieval_idf, study.idfs, "idf"
@@ -91,11 +92,18 @@ def _check_names_are_distinct(study: Study) -> None:
 
 
 def _check_training(where: str, spec: Training, study: Study) -> None:
-    teachers = [study.teachers[name] for name in study.ensembles[spec.ensemble].teachers]
-    if spec.in_batch and not all(isinstance(teacher, Bm25Teacher | DenseTeacher) for teacher in teachers):
+    teachers = [study.teachers[name] for name in study.ensembles[spec.ensemble].teachers] if spec.ensemble else []
+    siamese = all(isinstance(teacher, Bm25Teacher | DenseTeacher) for teacher in teachers)
+    if spec.in_batch == "documents" and not siamese:
         raise UserError(f"config: {where}.in_batch: needs siamese teachers, whose embeddings can be cached")
-    if spec.documents_per_query == 1 and not spec.in_batch:
+    alone = spec.documents_per_query == 1
+    if alone and spec.in_batch == "none":
         raise UserError(f"config: {where}.documents_per_query: 1 without in_batch leaves nothing to compare")
+    if alone and spec.in_batch == "positives" and (spec.kl_weight or spec.margin_mse_weight):
+        raise UserError(
+            f"config: {where}.documents_per_query: 1 leaves nothing to distil with in_batch: positives; "
+            "use in_batch: documents"
+        )
 
 
 def check_references(study: Study) -> None:

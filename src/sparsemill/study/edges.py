@@ -48,7 +48,9 @@ def _training(study: Study, spec: Training, start: str) -> Edges:
         "candidates": [f"candidates/{spec.training_set}"],
         "idf": [f"idfs/{spec.idf}"],
     }
-    if not spec.in_batch:
+    if spec.ensemble is None:
+        return found
+    if spec.in_batch != "documents":
         return {**found, "targets": [f"targets/{spec.training_set}/{spec.ensemble}"]}
     teachers = study.ensembles[spec.ensemble].teachers
     return found | {f"embeddings_{teacher}": _embeddings(study, teacher, collection) for teacher in teachers}

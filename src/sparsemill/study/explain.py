@@ -26,6 +26,9 @@ class Place(NamedTuple):
 
 
 def _resolved(schema: Schema, node: Schema) -> Schema:
+    models = [option for option in node.get("anyOf", []) if "$ref" in option]
+    if len(models) == 1:  # a mapping or null
+        node = models[0]
     while "$ref" in node:
         node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
     return node

@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    WithJsonSchema,
     field_validator,
     model_serializer,
     model_validator,
@@ -26,6 +27,8 @@ LATER = "later"
 the specs of those results stay the same."""
 Normalisation = Literal["minmax", "zscore", "rank", "none"]
 Scale = Literal["demo", "one-gpu", "paper"]
+
+Schedule = Literal["quadratic", "linear"]
 
 
 class Model(BaseModel):
@@ -225,13 +228,15 @@ class Ensemble(Model):
 
 
 class Regulariser(Model):
-    """The FLOPS penalty on documents (2411.04403, Eq. 3)."""
+    """The penalty on documents: FLOPS (2411.04403, Eq. 3) or L1."""
 
+    kind: Annotated[Literal["flops", "l1"], LATER] = Field(
+        default="flops",
+        description="flops: sum over the vocabulary of the squared mean activation; l1: mean sum of activations",
+    )
     lambda_d: float = Field(default=1e-3, ge=0, description="weight of the penalty after its warm-up")
     warmup_steps: int = Field(default=0, ge=0, description="steps T of the ramp lambda * (min(t, T) / T)^2; 0: none")
-    schedule: Literal["quadratic", "linear"] = Field(
-        default="quadratic", description="shape of the ramp; linear: lambda * min(t, T) / T"
-    )
+    schedule: Schedule = Field(default="quadratic", description="shape of the ramp; linear: lambda * min(t, T) / T")
     reduction: Literal["concatenation", "mean_of_slots", "sum_of_slots"] = Field(
         default="concatenation",
         description="FLOPS over all documents of the batch, or per document slot: averaged (naver), added (OpenSearch)",
@@ -240,6 +245,33 @@ class Regulariser(Model):
         default="none",
         description="inverse_idf: activations are divided by idf inside the penalty (2411.04403v1)",
     )
+    mask_below: Annotated[Positive | None, LATER] = Field(
+        default=None,
+        description="l0 mask: documents with at most N active tokens cost nothing (2504.14839; null: every one costs)",
+    )
+
+    @model_validator(mode="after")
+    def _l1_is_plain(self) -> "Regulariser":
+        if self.kind == "l1" and (self.reduction, self.weighting) != ("concatenation", "none"):
+            raise ValueError("reduction and weighting belong to kind flops; remove them or the kind l1")
+        return self
+
+
+class QueryRegulariser(Model):
+    """The penalty on the queries of a siamese model (2107.05720; L1 in 2207.03834 and SPLADE-v3)."""
+
+    kind: Literal["flops", "l1"] = Field(default="flops", description="as for documents")
+    lambda_q: float = Field(default=1e-3, ge=0, description="weight of the penalty after its warm-up")
+    warmup_steps: int = Field(default=0, ge=0, description="steps T of the ramp; 0: none")
+    schedule: Schedule = Field(default="quadratic", description="shape of the ramp")
+
+
+FIXED_QUERY_SIDES = frozenset({"binary", "idf", "learned"})
+"""Query sides that look weights up, so that there is nothing to make sparse."""
+
+
+IN_BATCH = ["none", "documents", "positives", False, True]
+"""What `in_batch` may be written as; the booleans stand for none and documents."""
 
 
 def _check_assumed(model: type[Model], assumed: dict[str, str]) -> None:
@@ -260,14 +292,18 @@ class Training(Model):
     """What pre-training and fine-tuning share."""
 
     training_set: Name = Field(description="queries and candidates that are learned from")
-    ensemble: Name = Field(description="teachers whose scores are the targets")
+    ensemble: Name | None = Field(description="teachers whose scores are the targets (null: no distillation)")
     query_side: Literal["binary", "idf"] = Field(description="weight of a query token: 1, or its IDF")
     idf: Name = Field(description="IDF table of the query side and of the inverse-IDF penalty")
     retrieval_idf: Name | None = Field(default=None, description="IDF table at search time (null: the one of training)")
     steps: Positive = Field(description="optimiser steps")
     queries_per_step: Positive = Field(description="queries in one batch")
     documents_per_query: Positive = Field(description="the positive and N - 1 candidates")
-    in_batch: bool = Field(default=False, description="every document of the batch is scored against every query")
+    in_batch: Annotated[Literal["none", "documents", "positives"], WithJsonSchema({"enum": IN_BATCH})] = Field(
+        default="none",
+        description="whom a query is scored against besides its own documents. documents (or true): every document of "
+        "the batch, in all losses; positives: the other queries' positives, in InfoNCE only; none (or false): nobody",
+    )
     query_length: Positive = Field(default=64, description="tokens kept of a query")
     document_length: Positive = Field(default=256, description="tokens kept of a document")
     learning_rate: float = Field(default=2e-5, gt=0, description="peak learning rate of AdamW")
@@ -276,8 +312,24 @@ class Training(Model):
     max_grad_norm: float = Field(default=0.0, ge=0, description="gradient clipping; 0: none")
     kl_weight: float = Field(default=1.0, ge=0, description="weight of KL(teacher || student) over each query's row")
     infonce_weight: float = Field(default=0.0, ge=0, description="weight of InfoNCE over each query's row")
-    temperature: float = Field(default=1.0, gt=0, description="divides the student's scores in both losses")
-    regulariser: Regulariser = Field(default=Regulariser(), description="the FLOPS penalty")
+    margin_mse_weight: Annotated[float, LATER] = Field(
+        default=0.0, ge=0, description="weight of MarginMSE over each query's row"
+    )
+    margin_mse: Annotated[Literal["lists", "pairs"], LATER] = Field(
+        default="lists",
+        description="margins compared: of all n^2 pairs of a row (SPLADE-v3), or of the positive over each other one",
+    )
+    anti_zero_weight: Annotated[float, LATER] = Field(
+        default=0.0, ge=0, description="weight of 1 / (sum of query weights)^2 + 1 / (sum of document weights)^2"
+    )
+    temperature: float = Field(default=1.0, gt=0, description="divides the student's scores in KL and InfoNCE")
+    teacher_temperature: Annotated[float, LATER] = Field(
+        default=1.0, gt=0, description="divides the targets in KL; the loss is not multiplied by its square"
+    )
+    regulariser: Regulariser = Field(default=Regulariser(), description="the penalty on documents")
+    query_regulariser: Annotated[QueryRegulariser | None, LATER] = Field(
+        default=None, description="the penalty on queries, where they are encoded"
+    )
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="number format of the matrix products")
     checkpoint_steps: Positive = Field(default=1000, description="steps between checkpoints")
     log_steps: Positive = Field(default=10, description="steps between metric records")
@@ -292,10 +344,28 @@ class Training(Model):
         _check_assumed(type(self), self.assumed)
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _in_batch_was_a_boolean(cls, values: Any) -> Any:
+        words = {"false": "none", "true": "documents"}
+        given = str(values.get("in_batch")).lower() if isinstance(values, dict) else ""
+        return values | {"in_batch": words[given]} if given in words else values
+
     @model_validator(mode="after")
     def _there_is_a_loss(self) -> "Training":
-        if self.kl_weight == 0 and self.infonce_weight == 0:
-            raise ValueError("kl_weight and infonce_weight are both 0: nothing would be learned")
+        if self.kl_weight == 0 and self.infonce_weight == 0 and self.margin_mse_weight == 0:
+            raise ValueError("kl_weight, infonce_weight and margin_mse_weight are all 0: nothing would be learned")
+        return self
+
+    @model_validator(mode="after")
+    def _losses_have_what_they_need(self) -> "Training":
+        distilled = [key for key in ("kl_weight", "margin_mse_weight") if getattr(self, key)]
+        if self.ensemble is None and distilled:
+            raise ValueError(f"ensemble is null, but {distilled[0]} is not 0; name an ensemble, or set the weight to 0")
+        if self.in_batch == "positives" and self.infonce_weight == 0:
+            raise ValueError("in_batch: positives acts on InfoNCE alone, but infonce_weight is 0; raise it")
+        if self.query_regulariser is not None and self.query_side in FIXED_QUERY_SIDES:
+            raise ValueError(f"query_regulariser: queries of query_side {self.query_side} are not encoded; remove it")
         return self
 
 

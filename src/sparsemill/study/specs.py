@@ -210,7 +210,9 @@ def _training(study: Study, spec: Training, stage: str, seed: int) -> Spec:
     drop = {"seeds", "encode_length", "quantisation", "retrieval_idf", "assumed"}
     resolved = {
         **_dump(spec, exclude=drop),
-        "ensemble_spec": _dump(study.ensembles[spec.ensemble]),
+        # As the first release wrote it.
+        "in_batch": {"none": False, "documents": True}.get(spec.in_batch, spec.in_batch),
+        "ensemble_spec": None if spec.ensemble is None else _dump(study.ensembles[spec.ensemble]),
         "device": study.device,
         "seed": seed,
     }

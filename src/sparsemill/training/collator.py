@@ -7,31 +7,33 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sparsemill.losses.rows import row_documents
 from sparsemill.training.data import Targets, TrainingData
 from sparsemill.training.schedule import Record
 
 Preprocess = Callable[..., dict[str, Any]]
 
 
-def excluded_negatives(records: Sequence[Record], positives: Sequence[Sequence[int]], *, in_batch: bool) -> Any:
+def excluded_negatives(
+    step: Sequence[Record], positives: Sequence[Sequence[int]], *, in_batch: str, local: range
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Documents that are no negatives of a query: its judged positives, other than the one it is trained with.
 
+    Args:
+        step: records of all queries of the step.
+        positives: judged positives of every training query.
+        in_batch: whom a query is scored against, as in `sparsemill.losses.rows.score_rows`.
+        local: places of the queries wanted in `step`.
+
     Returns:
-        Pair of [queries] int64, the column of each query's positive, and [queries, documents of the row] bool.
+        [queries], the column of each query's positive, and [queries, documents of the row].
     """
-    width = len(records[0].documents)
-    flat = [document for record in records for document in record.documents]
-    rows: list[list[bool]] = []
-    own: list[int] = []
-    for number, record in enumerate(records):
-        offset = number * width if in_batch else 0
-        documents = flat if in_batch else list(record.documents)
-        relevant = set(positives[record.query])
-        rows.append([document in relevant for document in documents])
-        rows[-1][offset] = False
-        own.append(offset)
-    mask: NDArray[np.bool_] = np.array(rows)
-    return np.array(own), mask
+    rows, own = row_documents([record.documents for record in step], in_batch=in_batch, local=local)
+    excluded = []
+    for place, row, column in zip(local, rows, own, strict=True):
+        relevant = set(positives[step[place].query])
+        excluded.append([document in relevant and number != column for number, document in enumerate(row)])
+    return np.array(own), np.array(excluded)
 
 
 class Collator:
@@ -39,22 +41,25 @@ class Collator:
 
     valid_label_columns: tuple[str, ...] = ("label",)
 
-    def __init__(self, data: TrainingData, targets: Targets, preprocess: Preprocess, *, in_batch: bool) -> None:
+    def __init__(self, data: TrainingData, targets: Targets | None, preprocess: Preprocess, *, in_batch: str) -> None:
         self.data, self.targets, self.preprocess = data, targets, preprocess
         self.in_batch = in_batch
 
     def __call__(self, records: list[Record]) -> dict[str, Any]:
-        """Inputs `query_*`, `documents_*` (queries * documents per query, query by query) and `label`."""
+        """Inputs `query_*`, `documents_*` (queries * documents per query, query by query) and `label`.
+
+        `label` holds `positives` and `excluded` (see `excluded_negatives`), and `targets` where there are teachers.
+        """
         queries = [self.data.queries[self.data.rows[record.query]] for record in records]
         documents = [self.data.documents[document] for record in records for document in record.documents]
         batch: dict[str, Any] = {}
         for column, texts, task in (("query", queries, "query"), ("documents", documents, "document")):
             tensors = self.preprocess(texts, task=task)
             batch |= {f"{column}_{name}": value for name, value in tensors.items()}
-        own, excluded = excluded_negatives(records, self.data.positives, in_batch=self.in_batch)
-        batch["label"] = {
-            "targets": torch.from_numpy(self.targets.rows(records)),
-            "positives": torch.from_numpy(own),
-            "excluded": torch.from_numpy(excluded),
-        }
+        own, excluded = excluded_negatives(
+            records, self.data.positives, in_batch=self.in_batch, local=range(len(records))
+        )
+        batch["label"] = {"positives": torch.from_numpy(own), "excluded": torch.from_numpy(excluded)}
+        if self.targets is not None:
+            batch["label"]["targets"] = torch.from_numpy(self.targets.rows(records))
         return batch

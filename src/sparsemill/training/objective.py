@@ -1,31 +1,72 @@
-"""The objective of a step: ranking losses plus the regulariser (2411.04403, Eqs. 4 and 6)."""
+"""The objective of a step: ranking losses plus regularisers (2411.04403, Eqs. 4 and 6; 2107.05720)."""
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from sparsemill.losses.anti_zero import anti_zero
 from sparsemill.losses.flops import flops
 from sparsemill.losses.infonce import infonce
 from sparsemill.losses.kl import kl
+from sparsemill.losses.l0_mask import l0_mask
+from sparsemill.losses.l1 import l1
+from sparsemill.losses.margin_mse import margin_mse, margin_mse_lists
+from sparsemill.losses.rows import score_rows
 from sparsemill.losses.schedule import ramp
-from sparsemill.study.models import Training
+from sparsemill.study.models import QueryRegulariser, Regulariser, Training
+
+Terms = dict[str, Tensor]
+"""Scalars by name."""
 
 
-def score_rows(queries: Tensor, documents: Tensor, *, in_batch: bool) -> Tensor:
-    """Dot products of each query with its row of documents.
+def ranking_terms(spec: Training, scores: Tensor, labels: dict[str, Tensor]) -> Terms:
+    """The weighted ranking losses; those of weight 0 are left out.
 
     Args:
-        queries: [queries, vocabulary].
-        documents: [queries * n, vocabulary], query by query.
-        in_batch: the row is every document of the step; else the query's own n.
-
-    Returns:
-        [queries, queries * n] or [queries, n].
+        spec: the recipe.
+        scores: [queries, documents of the row], from `score_rows`.
+        labels: `positives` [queries] and `excluded` [queries, documents of the row], see `infonce`; where something is
+            distilled `targets` [queries, documents that have one], which are the first of the row.
     """
-    if in_batch:
-        return queries @ documents.T
-    return torch.einsum("qv,qnv->qn", queries, documents.view(len(queries), -1, documents.shape[1]))
+    terms: Terms = {}
+    if spec.kl_weight or spec.margin_mse_weight:
+        targets = labels["targets"]
+        distilled = scores[:, : targets.shape[1]]
+    if spec.kl_weight:
+        terms["kl"] = spec.kl_weight * kl(
+            distilled, targets, temperature=spec.temperature, teacher_temperature=spec.teacher_temperature
+        )
+    if spec.margin_mse_weight:
+        pairs = spec.margin_mse == "pairs"
+        error = margin_mse(distilled, targets, labels["positives"]) if pairs else margin_mse_lists(distilled, targets)
+        terms["margin_mse"] = spec.margin_mse_weight * error
+    if spec.infonce_weight:
+        terms["infonce"] = spec.infonce_weight * infonce(
+            scores, labels["positives"], labels["excluded"], temperature=spec.temperature
+        )
+    return terms
+
+
+def document_penalty(regulariser: Regulariser, documents: Tensor, *, slots: int, idf: Tensor | None) -> Tensor:
+    """The unweighted penalty on documents, [queries * slots, vocabulary]; `idf` for the weighting by inverse IDF."""
+    if regulariser.mask_below is not None:
+        documents = l0_mask(documents, below=regulariser.mask_below)
+    if regulariser.kind == "l1":
+        return l1(documents)
+    return flops(documents, reduction=regulariser.reduction, slots=slots, idf=idf)
+
+
+def query_penalty(regulariser: QueryRegulariser, queries: Tensor) -> Tensor:
+    """The unweighted penalty on queries, [queries, vocabulary]."""
+    return l1(queries) if regulariser.kind == "l1" else flops(queries)
+
+
+def _ramp(regulariser: Regulariser | QueryRegulariser, step: int) -> float:
+    return ramp(step, warmup_steps=regulariser.warmup_steps, schedule=regulariser.schedule)
+
+
+def _active(vectors: Tensor) -> float:
+    return float((vectors.detach() > 0).sum(1).float().mean())
 
 
 class Objective(nn.Module):
@@ -43,35 +84,42 @@ class Objective(nn.Module):
         self.step = 0
         self.statistics: dict[str, float] = {}
 
-    def _penalty(self, documents: Tensor) -> Tensor:
-        regulariser = self.spec.regulariser
-        weighted = regulariser.weighting == "inverse_idf"
-        return flops(
-            documents,
-            reduction=regulariser.reduction,
-            slots=self.spec.documents_per_query,
-            idf=self.get_buffer("idf") if weighted else None,
-        )
-
-    def forward(self, features: list[dict[str, Any]], labels: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The weighted terms of the loss, by name; the trainer adds them."""
+    def forward(self, features: list[dict[str, Any]], labels: dict[str, Tensor]) -> Terms:
+        """The weighted terms of the loss, by name, each once; the trainer adds them."""
         queries, documents = (self.model(part)["sentence_embedding"].float() for part in features)
-        spec, regulariser = self.spec, self.spec.regulariser
-        scores = score_rows(queries, documents, in_batch=spec.in_batch)
-        terms: dict[str, Tensor] = {}
-        if spec.kl_weight:
-            terms["kl"] = spec.kl_weight * kl(scores, labels["targets"], temperature=spec.temperature)
-        if spec.infonce_weight:
-            terms["infonce"] = spec.infonce_weight * infonce(
-                scores, labels["positives"], labels["excluded"], temperature=spec.temperature
-            )
-        factor = ramp(self.step, warmup_steps=regulariser.warmup_steps, schedule=regulariser.schedule)
-        penalty = self._penalty(documents)
-        terms["regulariser"] = regulariser.lambda_d * factor * penalty
+        scores = score_rows(queries, documents, in_batch=self.spec.in_batch, slots=self.spec.documents_per_query)
+        terms = ranking_terms(self.spec, scores, labels)
+        if self.spec.anti_zero_weight:
+            terms["anti_zero"] = self.spec.anti_zero_weight * anti_zero(queries, documents)
+        regularisers = self._regularise_documents(terms, documents)
+        if self.spec.query_regulariser is not None:
+            regularisers |= self._regularise_queries(terms, self.spec.query_regulariser, queries)
         self.statistics = {name: float(value.detach()) for name, value in terms.items()} | {
             "loss": float(sum(value.detach() for value in terms.values())),
-            "flops_penalty": float(penalty.detach()),
-            "lambda_d": regulariser.lambda_d * factor,
-            "active_tokens": float((documents.detach() > 0).sum(1).float().mean()),
+            **regularisers,
         }
         return terms
+
+    def _regularise_documents(self, terms: Terms, documents: Tensor) -> dict[str, float]:
+        """Add the term `regulariser`; its statistics."""
+        regulariser = self.spec.regulariser
+        idf = self.get_buffer("idf") if regulariser.weighting == "inverse_idf" else None
+        penalty = document_penalty(regulariser, documents, slots=self.spec.documents_per_query, idf=idf)
+        weight = regulariser.lambda_d * _ramp(regulariser, self.step)
+        terms["regulariser"] = weight * penalty
+        return {
+            f"{regulariser.kind}_penalty": float(penalty.detach()),
+            "lambda_d": weight,
+            "active_tokens": _active(documents),
+        }
+
+    def _regularise_queries(self, terms: Terms, regulariser: QueryRegulariser, queries: Tensor) -> dict[str, float]:
+        """Add the term `query_regulariser`; its statistics."""
+        penalty = query_penalty(regulariser, queries)
+        weight = regulariser.lambda_q * _ramp(regulariser, self.step)
+        terms["query_regulariser"] = weight * penalty
+        return {
+            f"query_{regulariser.kind}_penalty": float(penalty.detach()),
+            "lambda_q": weight,
+            "active_query_tokens": _active(queries),
+        }

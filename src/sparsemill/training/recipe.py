@@ -36,15 +36,20 @@ def load_targets(
     spec: Training,
     data: TrainingData,
     *,
-    ensemble: Ensemble,
+    ensemble: Ensemble | None,
     targets: Path | None,
     embeddings: Sequence[Sequence[Path]],
-) -> Targets:
-    """Targets of the recipe: cached embeddings for in-batch rows, else the aggregated scores of candidate lists."""
-    if spec.in_batch:
+) -> Targets | None:
+    """Targets of the recipe: from cached embeddings for rows of the whole step, else those of candidate lists.
+
+    None where nothing is distilled.
+    """
+    if ensemble is None:
+        return None
+    if spec.in_batch == "documents":
         return InBatchTargets(data, [load_embeddings(folders) for folders in embeddings], ensemble)
     if targets is None:
-        raise UserError("in_batch is false, but no targets were given")
+        raise UserError("in_batch is not `documents`, but no targets were given")
     return CandidateTargets(data, targets)
 
 
@@ -75,7 +80,7 @@ def train(
     collection: Path,
     candidates: Path,
     idf: Path,
-    ensemble: Ensemble,
+    ensemble: Ensemble | None,
     targets: Path | None,
     embeddings: Sequence[Sequence[Path]],
     out: Path,
@@ -92,7 +97,7 @@ def train(
         start: folder of a masked language model.
         collection, candidates: texts, and the candidate lists of the training queries.
         idf: `idf.json`, for the query side or the penalty.
-        ensemble: how teacher scores are combined, for in-batch rows.
+        ensemble: how teacher scores are combined; None: nothing is distilled.
         targets: folder of aggregated scores, for candidate rows.
         embeddings: shard folders of each teacher's embeddings, for in-batch rows.
         out: folder for the model and `metrics.jsonl`.

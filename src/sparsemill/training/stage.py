@@ -31,15 +31,18 @@ def run_training(job: Job) -> None:
     set_torch_threads(job.threads)
     spec = job.spec
     stream = open_stream(job)
+    recipe = _recipe(spec)
+    ensemble = None if spec["ensemble_spec"] is None else Ensemble.model_validate(spec["ensemble_spec"])
+    siamese = ensemble.teachers if ensemble is not None and recipe.in_batch == "documents" else []
     facts = train(
-        _recipe(spec),
+        recipe,
         start=_start_folder(job.input("start")),
         collection=job.input("collection"),
         candidates=job.input("candidates"),
         idf=job.input("idf") / "idf.json",
-        ensemble=Ensemble.model_validate(spec["ensemble_spec"]),
+        ensemble=ensemble,
         targets=job.input("targets") if "targets" in job.inputs else None,
-        embeddings=[job.inputs[f"embeddings_{name}"] for name in spec["ensemble_spec"]["teachers"] if spec["in_batch"]],
+        embeddings=[job.inputs[f"embeddings_{name}"] for name in siamese],
         out=job.out,
         state=state_folder(job.state, {"spec": spec, "inputs": input_contents(job.inputs)}),
         seed=spec["seed"],

@@ -1,0 +1,62 @@
+"""Which documents a query is scored against: its row (2107.05720, L_rank-IBN; 2411.04403, Fig. 2).
+
+The queries may be a slice of the step's, where several processes share a step; documents are then those of all.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def own_scores(queries: Tensor, documents: Tensor, *, slots: int, offset: int = 0) -> Tensor:
+    """Dot products of each query with its own documents.
+
+    Args:
+        queries: [queries, vocabulary].
+        documents: [all queries of the step * slots, vocabulary], query by query, each query's positive first.
+        slots: documents per query.
+        offset: place of the first of `queries` among all queries of the step.
+
+    Returns:
+        [queries, slots].
+    """
+    own = documents[offset * slots : (offset + len(queries)) * slots]
+    return torch.einsum("qv,qnv->qn", queries, own.view(len(queries), slots, -1))
+
+
+def score_rows(queries: Tensor, documents: Tensor, *, in_batch: str, slots: int, offset: int = 0) -> Tensor:
+    """Dot products of each query with its row.
+
+    Args:
+        queries, documents, slots, offset: as in `own_scores`.
+        in_batch: `none`: a query's own documents. `documents`: every document of the step. `positives`: its own
+            documents, then the positives of all queries of the step, its own a second time among them.
+
+    Returns:
+        [queries, documents of the row], columns as in `row_documents`.
+    """
+    if in_batch == "documents":
+        return queries @ documents.T
+    own = own_scores(queries, documents, slots=slots, offset=offset)
+    return own if in_batch == "none" else torch.cat([own, queries @ documents[::slots].T], dim=1)
+
+
+def row_documents(
+    documents: Sequence[Sequence[int]], *, in_batch: str, local: range
+) -> tuple[list[list[int]], list[int]]:
+    """The document behind each column of `score_rows`, and the column of each query's positive.
+
+    Args:
+        documents: indices of the documents of every query of the step, the positive first.
+        in_batch: as in `score_rows`.
+        local: places of the queries wanted among all queries of the step.
+
+    Returns:
+        [queries][documents of the row] indices, and [queries] columns.
+    """
+    if in_batch == "documents":
+        flat = [document for own in documents for document in own]
+        return [flat for _ in local], [place * len(documents[0]) for place in local]
+    shared = [own[0] for own in documents] if in_batch == "positives" else []
+    return [[*documents[place], *shared] for place in local], [0 for _ in local]
