@@ -10,7 +10,7 @@ import torch
 from tiny import tokenizer, write_inputs
 
 from sparsemill.data.candidates import Candidate, write_candidates
-from sparsemill.data.collection import Document, Query, write_collection
+from sparsemill.data.collection import Document, Query, read_queries, write_collection
 from sparsemill.models.encoder import build_encoder, query_weights
 from sparsemill.training.collator import Collator, excluded_negatives
 from sparsemill.training.data import CandidateTargets, load_data
@@ -109,9 +109,9 @@ def test_labels_are_tensors_of_the_rows(inputs: dict[str, Any]) -> None:
 
 def test_data_is_read_by_index(inputs: dict[str, Any]) -> None:
     data = load_data(inputs["collection"], inputs["candidates"])
-    assert data.query_ids == [f"q{row}" for row in range(24)]
-    assert data.rows == list(range(24))
-    assert data.positives == [[row] for row in range(24)]
+    assert data.queries[5] == read_queries(inputs["collection"])[5].text
+    assert data.rows.tolist() == list(range(24))
+    assert list(data.positives) == [[row] for row in range(24)]
     assert data.negatives[20] == [21, 22, 1, 5, 9]
     assert data.documents[0].startswith("bal bal ")
     assert CandidateTargets(data, inputs["targets"]).rows([Record(20, (20, 22))]).shape == (1, 2)
@@ -125,9 +125,9 @@ def test_queries_without_negatives_are_left_out_with_a_warning(
     positive, negative = Candidate("d0", 1, 1.0, True), Candidate("d3", 2, 0.5, False)
     write_candidates(tmp_path, {"q2": [positive, negative], "q0": [positive], "q3": [positive, negative]})
     data = load_data(tmp_path, tmp_path)
-    assert data.rows == [2, 3]
-    assert data.negatives == [[3], [3]]
+    assert data.rows.tolist() == [2, 3]
+    assert list(data.negatives) == [[3], [3]]
     assert "1 of 3 queries have no negatives and are left out" in caplog.text
     caplog.clear()
-    assert load_data(tmp_path, tmp_path, negatives=False).rows == [2, 0, 3]
+    assert load_data(tmp_path, tmp_path, negatives=False).rows.tolist() == [2, 0, 3]
     assert not caplog.text

@@ -108,7 +108,14 @@ def test_rows_of_a_step_equal_lists_of_the_same_documents(inputs: dict[str, Any]
     pairs = Pairs([f"q{record.query}" for record in records for _ in columns], columns * 3)
     lists = [
         normalise_lists(
-            pairs, score_pairs(pairs, cache, query_ids=data.query_ids, document_ids=data.document_ids), method=method
+            pairs,
+            score_pairs(
+                pairs,
+                cache,
+                query_ids=[f"q{row}" for row in range(24)],
+                document_ids=[f"d{row}" for row in range(24)],
+            ),
+            method=method,
         )
         for cache in caches
     ]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers.sparse_encoder import SparseEncoder
-from tiny import rows, texts, write_inputs
+from tiny import rows, texts, training_inputs, write_inputs
 
 from sparsemill.errors import UserError
 from sparsemill.files import read_json, write_json
@@ -65,7 +66,7 @@ def run(
     state.mkdir(exist_ok=True)
     facts = train(
         Training.model_validate(RECIPE | options),
-        **inputs,
+        **training_inputs(inputs),
         ensemble=teachers,
         out=out,
         state=state,
@@ -322,8 +323,23 @@ def test_a_collapsed_model_is_a_users_mistake(inputs: dict[str, Any], tmp_path: 
 
 
 def test_too_few_queries_are_a_users_mistake(inputs: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"invented: 24 queries are fewer than queries_per_step \(25\)"):
+    with pytest.raises(UserError, match=r"candidates: 24 queries are fewer than queries_per_step \(25\)"):
         run(inputs, tmp_path, queries_per_step=25)
+
+
+def test_a_mixture_of_one_set_and_its_copy_is_that_set(inputs: dict[str, Any], tmp_path: Path) -> None:
+    """Steps draw from either, so that half of the records repeat; a copy without weight is never drawn."""
+    options = {"ensemble": ENSEMBLE, "seed": 0, "device": "cpu", "label": "test", "stream": lambda record: None}
+    made = training_inputs(inputs)
+    (files,) = made.pop("sets")
+    done = {}
+    for name, sets in {"one": [files], "two": [files, replace(files, weight=1e-12)], "both": [files, files]}.items():
+        out, state = tmp_path / name / "out", tmp_path / name / "state"
+        out.mkdir(parents=True)
+        facts = train(Training.model_validate(RECIPE), **made, **options, sets=sets, out=out, state=state)
+        assert facts["queries"] == 24 * len(sets)
+        done[name] = contents(out)
+    assert done["one"] == done["two"] != done["both"]
 
 
 def test_candidate_rows_need_targets(inputs: dict[str, Any], tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from sparsemill.data.collection import Document, Qrel, Query, write_collection
 from sparsemill.files import write_json
 from sparsemill.teachers.cache import load_embeddings, save_matrix
 from sparsemill.teachers.score import Pairs, score_pairs, write_scores
+from sparsemill.training.files import SetFiles
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = [
@@ -122,6 +123,12 @@ def write_inputs(folder: Path, *, topics: int = TOPICS) -> dict[str, Any]:
         "targets": places["targets"],
         "embeddings": [[places["one"]], [places["two"]]],
     }
+
+
+def training_inputs(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of `train`, from what `write_inputs` returns."""
+    folders = {name: inputs[name] for name in ("collection", "candidates", "targets", "embeddings")}
+    return {"start": inputs["start"], "idf": inputs["idf"], "sets": [SetFiles(**folders)]}
 
 
 def _candidates(row: int, topics: int) -> list[Candidate]:

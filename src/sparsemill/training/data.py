@@ -1,23 +1,24 @@
 """What a training run reads: texts, candidate lists, targets or cached embeddings."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from sparsemill.data.collection import read_corpus, read_queries
 from sparsemill.ensemble.aggregate import aggregate
 from sparsemill.ensemble.normalise import Scores, normalise
+from sparsemill.errors import UserError
 from sparsemill.study.models import Ensemble
 from sparsemill.teachers.cache import EmbeddingCache
-from sparsemill.teachers.score import read_scores
+from sparsemill.training.candidate_table import BLOCK, CandidateTable, Lists, read_table
 from sparsemill.training.schedule import Record
-
-logger = logging.getLogger(__name__)
+from sparsemill.training.texts import open_texts
 
 
 @dataclass(frozen=True)
@@ -26,50 +27,63 @@ class TrainingData:
 
     Attributes:
         queries, documents: texts; documents are title and text.
-        query_ids, document_ids: their ids, in the collection's order.
+        rows: [training queries] index into `queries`.
         positives, negatives: document indices of each training query.
-        rows: index into `queries` of each training query.
     """
 
-    queries: list[str]
-    documents: list[str]
-    query_ids: list[str]
-    document_ids: list[str]
-    rows: list[int]
-    positives: list[list[int]]
-    negatives: list[list[int]]
+    queries: Sequence[str]
+    documents: Sequence[str]
+    rows: NDArray[np.int32]
+    positives: Sequence[Sequence[int]]
+    negatives: Sequence[Sequence[int]]
 
 
-def load_data(collection: Path, candidates: Path, *, negatives: bool = True) -> TrainingData:
-    """Read a collection and the candidates mined for it.
+@dataclass(frozen=True)
+class SetData(TrainingData):
+    """Data of one training set, with the table that its lists are views of."""
+
+    table: CandidateTable
+
+
+def _document_ids(collection: Path) -> pa.Array:
+    column = pq.read_table(collection / "corpus.parquet", columns=["id"], use_threads=False)["id"]
+    ids: pa.Array = column.combine_chunks()
+    return ids
+
+
+def load_data(
+    collection: Path,
+    candidates: Path,
+    *,
+    false_negatives: Path | None = None,
+    negatives: bool = True,
+    cache: Path | None = None,
+) -> SetData:
+    """Open a collection and the candidates mined for it.
 
     Args:
         collection, candidates: folders.
-        negatives: leave out, with a warning, queries for which the miner found nothing but positives.
+        false_negatives: folder with marks of candidates to leave out.
+        negatives: leave out, with a warning, queries that have nothing but positives.
+        cache: folder for the memory-mapped texts; None: temporary files.
     """
-    documents = list(read_corpus(collection))
     queries = read_queries(collection)
-    column = {document.id: index for index, document in enumerate(documents)}
-    row = {query.id: index for index, query in enumerate(queries)}
-    table = pq.read_table(candidates / "candidates.parquet")
-    lists: dict[str, tuple[list[int], list[int]]] = {}
-    for query, document, positive in zip(
-        *(table[name].to_pylist() for name in ("query_id", "doc_id", "positive")), strict=True
-    ):
-        lists.setdefault(query, ([], []))[0 if positive else 1].append(column[document])
-    bare = [query for query, (_, others) in lists.items() if negatives and not others]
-    if bare:
-        logger.warning("%s: %d of %d queries have no negatives and are left out", candidates, len(bare), len(lists))
-    for query in bare:
-        del lists[query]
-    return TrainingData(
-        queries=[query.text for query in queries],
-        documents=[document.contents for document in documents],
-        query_ids=[query.id for query in queries],
-        document_ids=[document.id for document in documents],
-        rows=[row[query] for query in lists],
-        positives=[positives for positives, _ in lists.values()],
-        negatives=[negatives for _, negatives in lists.values()],
+    table = read_table(
+        candidates,
+        query_ids=pa.array([query.id for query in queries], pa.string()),
+        document_ids=_document_ids(collection),
+        negatives=negatives,
+        dropped=None if false_negatives is None else np.load(false_negatives / "dropped.npy"),
+    )
+    return SetData(
+        queries=open_texts((query.text for query in queries), cache and cache / "queries"),
+        documents=open_texts(
+            (document.contents for document in read_corpus(collection)), cache and cache / "documents"
+        ),
+        rows=table.queries,
+        positives=Lists(table, positive=True),
+        negatives=Lists(table, positive=False),
+        table=table,
     )
 
 
@@ -81,29 +95,41 @@ class Targets(Protocol):
         ...
 
 
-class CandidateTargets:
-    """Targets of each query's own documents, from the aggregated scores of its candidate list."""
+def _same_pairs(left: Path, right: Path) -> bool:
+    columns = ["query_id", "doc_id"]
+    with pq.ParquetFile(left) as one, pq.ParquetFile(right) as other:
+        if one.metadata.num_rows != other.metadata.num_rows:
+            return False
+        batches = (file.iter_batches(BLOCK, columns=columns, use_threads=False) for file in (one, other))
+        return all(first.equals(second) for first, second in zip(*batches, strict=True))
 
-    def __init__(self, data: TrainingData, folder: Path) -> None:
-        pairs, scores = read_scores([folder])
-        self.data = data
-        self.scores: dict[tuple[str, str], float] = dict(
-            zip(zip(pairs.queries, pairs.documents, strict=True), scores.tolist(), strict=True)
-        )
+
+class CandidateTargets:
+    """Targets of each query's own documents, from the aggregated scores of its candidate list.
+
+    Raises:
+        UserError: the scores are of other pairs than the candidates.
+    """
+
+    def __init__(self, data: SetData, folder: Path) -> None:
+        self.table = data.table
+        file = folder / "scores.parquet"
+        if not _same_pairs(self.table.file, file):
+            raise UserError(f"{file}: scores other pairs than {self.table.file}; delete it and run again")
+        scores = pq.read_table(file, columns=["score"], use_threads=False)["score"].to_numpy()
+        self.scores = scores[self.table.kept].astype(np.float32, copy=False)
 
     def rows(self, records: Sequence[Record]) -> Scores:
         """[queries, documents per query]."""
-        data = self.data
-        return np.array(
-            [
-                [
-                    self.scores[data.query_ids[data.rows[record.query]], data.document_ids[document]]
-                    for document in record.documents
-                ]
-                for record in records
-            ],
-            dtype=np.float32,
-        )
+        return np.stack([self._row(record) for record in records])
+
+    def _row(self, record: Record) -> Scores:
+        start, end = self.table.offsets[record.query : record.query + 2]
+        same = self.table.documents[start:end] == np.array(record.documents)[:, None]
+        if not same.any(1).all():
+            raise ValueError(f"{record} has a document that is no candidate of its query")
+        row: Scores = self.scores[start:end][same.argmax(1)]
+        return row
 
 
 class InBatchTargets:
@@ -114,7 +140,7 @@ class InBatchTargets:
 
     def rows(self, records: Sequence[Record]) -> Scores:
         """[queries, queries * documents per query]."""
-        queries = [self.data.rows[record.query] for record in records]
+        queries = [int(self.data.rows[record.query]) for record in records]
         documents = [document for record in records for document in record.documents]
         normalised = [normalise(cache.matrix(queries, documents), self.ensemble.normalisation) for cache in self.caches]
         return aggregate(normalised, weights=self.ensemble.weights, scale=self.ensemble.scale)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import Dataset
 
 from sparsemill.errors import UserError
 from sparsemill.files import canonical_json, read_json, text_hash
@@ -15,10 +16,12 @@ from sparsemill.progress import Progress
 from sparsemill.study.models import Ensemble, Training
 from sparsemill.teachers.cache import load_embeddings
 from sparsemill.training.collator import Collator
-from sparsemill.training.data import CandidateTargets, InBatchTargets, Targets, TrainingData, load_data
+from sparsemill.training.data import CandidateTargets, InBatchTargets, SetData, Targets, TrainingData, load_data
+from sparsemill.training.files import SetFiles
 from sparsemill.training.metrics import Recorder, Stream, truncate_records
+from sparsemill.training.mixture import MixtureSchedule, MixtureTargets, draw_sets, join_data, shifts
 from sparsemill.training.objective import Objective
-from sparsemill.training.schedule import Schedule
+from sparsemill.training.schedule import Record, Schedule
 from sparsemill.training.trainer import Trainer, last_checkpoint, make_deterministic, training_arguments
 
 
@@ -32,31 +35,19 @@ def state_folder(root: Path, identity: dict[str, Any]) -> Path:
     return folder
 
 
-def load_targets(
-    spec: Training,
-    data: TrainingData,
-    *,
-    ensemble: Ensemble | None,
-    targets: Path | None,
-    embeddings: Sequence[Sequence[Path]],
-) -> Targets | None:
-    """Targets of the recipe: from cached embeddings for rows of the whole step, else those of candidate lists.
-
-    None where nothing is distilled.
-    """
-    if ensemble is None:
-        return None
+def load_targets(spec: Training, data: SetData, files: SetFiles, *, ensemble: Ensemble) -> Targets:
+    """Targets of the recipe: from cached embeddings for rows of the whole step, else those of candidate lists."""
     if spec.in_batch == "documents":
-        return InBatchTargets(data, [load_embeddings(folders) for folders in embeddings], ensemble)
-    if targets is None:
+        return InBatchTargets(data, [load_embeddings(folders) for folders in files.embeddings], ensemble)
+    if files.targets is None:
         raise UserError("in_batch is not `documents`, but no targets were given")
-    return CandidateTargets(data, targets)
+    return CandidateTargets(data, files.targets)
 
 
-def _schedule(spec: Training, data: TrainingData, seed: int) -> Schedule:
+def _schedule(spec: Training, data: SetData, seed: int) -> Schedule:
     if len(data.rows) < spec.queries_per_step:
         raise UserError(
-            f"training set {spec.training_set}: {len(data.rows)} queries are fewer than queries_per_step "
+            f"training set {data.table.file.parent.name}: {len(data.rows)} queries are fewer than queries_per_step "
             f"({spec.queries_per_step})"
         )
     return Schedule(
@@ -68,6 +59,42 @@ def _schedule(spec: Training, data: TrainingData, seed: int) -> Schedule:
     )
 
 
+def _mixture(spec: Training, data: Sequence[SetData], weights: Sequence[float], seed: int) -> MixtureSchedule:
+    return MixtureSchedule(
+        [_schedule(spec, part, seed) for part in data],
+        shifts(data),
+        drawn=draw_sets(weights, steps=spec.steps, seed=seed),
+        queries_per_step=spec.queries_per_step,
+    )
+
+
+def load_sets(
+    spec: Training, sets: Sequence[SetFiles], *, ensemble: Ensemble | None, cache: Path, seed: int
+) -> tuple[TrainingData, Targets | None, Dataset[Record]]:
+    """Data, targets and schedule of the recipe, over one training set or over several.
+
+    Args:
+        ensemble: None: there are no targets.
+        cache: folder for memory-mapped texts.
+    """
+    data = [
+        load_data(
+            files.collection,
+            files.candidates,
+            false_negatives=files.false_negatives,
+            negatives=spec.documents_per_query > 1,
+            cache=cache / str(number),
+        )
+        for number, files in enumerate(sets)
+    ]
+    pairs = zip(data, sets, strict=True)
+    targets = [load_targets(spec, *pair, ensemble=ensemble) for pair in pairs] if ensemble is not None else []
+    if len(data) == 1:
+        return data[0], targets[0] if targets else None, _schedule(spec, data[0], seed)
+    mixed = MixtureTargets(targets, shifts(data)) if targets else None
+    return join_data(data), mixed, _mixture(spec, data, [files.weight for files in sets], seed)
+
+
 def idf_vector(weights: dict[str, float]) -> torch.Tensor:
     """[vocabulary], weights in id order."""
     return torch.tensor(list(weights.values()))
@@ -77,12 +104,9 @@ def train(
     spec: Training,
     *,
     start: Path,
-    collection: Path,
-    candidates: Path,
+    sets: Sequence[SetFiles],
     idf: Path,
     ensemble: Ensemble | None,
-    targets: Path | None,
-    embeddings: Sequence[Sequence[Path]],
     out: Path,
     state: Path,
     seed: int,
@@ -95,11 +119,9 @@ def train(
     Args:
         spec: the recipe.
         start: folder of a masked language model.
-        collection, candidates: texts, and the candidate lists of the training queries.
+        sets: texts, candidates and teachers' scores; every step takes its queries from one of the sets.
         idf: `idf.json`, for the query side or the penalty.
         ensemble: how teacher scores are combined; None: nothing is distilled.
-        targets: folder of aggregated scores, for candidate rows.
-        embeddings: shard folders of each teacher's embeddings, for in-batch rows.
         out: folder for the model and `metrics.jsonl`.
         state: folder of checkpoints; a run that was stopped goes on from the last one.
         seed: of data order and torch.
@@ -114,17 +136,11 @@ def train(
         UserError: too few queries, collapsed or diverged training.
     """
     make_deterministic(seed)
-    data = load_data(collection, candidates, negatives=spec.documents_per_query > 1)
-    schedule = _schedule(spec, data, seed)
+    data, targets, schedule = load_sets(spec, sets, ensemble=ensemble, cache=state / "texts", seed=seed)
     weights = query_weights(start, idf if spec.query_side == "idf" else None)
     encoder = build_encoder(start, weights, query_length=spec.query_length, document_length=spec.document_length)
     attach_head(encoder)
-    collator = Collator(
-        data,
-        load_targets(spec, data, ensemble=ensemble, targets=targets, embeddings=embeddings),
-        encoder.preprocess,
-        in_batch=spec.in_batch,
-    )
+    collator = Collator(data, targets, encoder.preprocess, in_batch=spec.in_batch)
     table = idf_vector(query_weights(start, idf)) if spec.regulariser.weighting == "inverse_idf" else None
     objective = Objective(encoder, spec, table)
     checkpoint = last_checkpoint(state)

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from safetensors.torch import load_model, save_model
 from sentence_transformers.sparse_encoder import SparseEncoderTrainer, SparseEncoderTrainingArguments
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from transformers.trainer_callback import PrinterCallback
 
 from sparsemill.study.models import Training
-from sparsemill.training.schedule import Schedule
+from sparsemill.training.schedule import Record
 
 COMPLETE = "complete"
 STATE = "encoder.safetensors"
@@ -45,9 +45,9 @@ def training_arguments(spec: Training, *, state: Path, seed: int, device: str) -
 
 
 class Trainer(SparseEncoderTrainer):  # type: ignore[misc]  # sentence-transformers is untyped
-    """Reads records in the order of a `Schedule` and keeps checkpoints as plain safetensors."""
+    """Reads records in the order of a schedule and keeps checkpoints as plain safetensors."""
 
-    def __init__(self, *, schedule: Schedule, **options: Any) -> None:
+    def __init__(self, *, schedule: Dataset[Record], **options: Any) -> None:
         self.schedule = schedule
         super().__init__(**options)
         self.remove_callback(PrinterCallback)

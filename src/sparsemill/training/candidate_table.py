@@ -1,0 +1,147 @@
+"""The candidates of a training set as flat arrays: 5 bytes a row, and 4 more for its target."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from sparsemill.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+BLOCK = 1 << 23
+"""Rows whose ids are in memory at once."""
+
+
+@dataclass(frozen=True)
+class CandidateTable:
+    """Candidates of the training queries, query by query, in the order of the file.
+
+    Attributes:
+        file: where they were read.
+        queries: [queries] int32, index of each training query in the collection.
+        offsets: [queries + 1] int64, its first and past-the-last row.
+        documents: [rows] int32, index in the collection.
+        positive: [rows] bool.
+        kept: [rows of the file] bool, which rows of the file these are.
+    """
+
+    file: Path
+    queries: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    documents: NDArray[np.int32]
+    positive: NDArray[np.bool_]
+    kept: NDArray[np.bool_]
+
+
+class Lists(Sequence[Sequence[int]]):
+    """Positives or negatives of each training query: a view of a table.
+
+    Attributes:
+        shift: added to every document, where the collection is one of several.
+    """
+
+    def __init__(self, table: CandidateTable, *, positive: bool, shift: int = 0) -> None:
+        self.table, self.positive, self.shift = table, positive, shift
+
+    def __len__(self) -> int:
+        return len(self.table.queries)
+
+    @overload
+    def __getitem__(self, index: int) -> list[int]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[list[int]]: ...
+    def __getitem__(self, index: int | slice) -> list[int] | list[list[int]]:
+        if isinstance(index, slice):
+            return [self[item] for item in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        rows = slice(self.table.offsets[index], self.table.offsets[index + 1])
+        found = self.table.documents[rows][self.table.positive[rows] == self.positive]
+        return [document + self.shift for document in found.tolist()]
+
+
+def _indices(values: Any, ids: pa.Array, file: Path, kind: str) -> NDArray[np.int32]:
+    found = pc.index_in(values, value_set=ids)
+    if found.null_count:
+        unknown = values.filter(pc.is_null(found))[0].as_py()
+        raise UserError(f"{file}: {kind} {unknown!r} is not in the collection; delete the candidates and mine again")
+    indices: NDArray[np.int32] = found.to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
+    return indices
+
+
+def _read_rows(
+    file: Path, query_ids: pa.Array, document_ids: pa.Array
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32], NDArray[np.bool_]]:
+    queries, starts, documents, positive = [], [], [], []
+    seen, last = 0, -1
+    with pq.ParquetFile(file) as source:
+        for batch in source.iter_batches(BLOCK, columns=["query_id", "doc_id", "positive"], use_threads=False):
+            codes = _indices(batch["query_id"], query_ids, file, "query")
+            first = np.flatnonzero(np.diff(codes, prepend=np.int32(last)))
+            queries.append(codes[first])
+            starts.append(first + seen)
+            documents.append(_indices(batch["doc_id"], document_ids, file, "document"))
+            positive.append(batch["positive"].to_numpy(zero_copy_only=False))
+            seen, last = seen + len(codes), int(codes[-1])
+    if not seen:
+        raise UserError(f"{file}: holds no candidates")
+    found = np.concatenate(queries)
+    if len(np.unique(found)) < len(found):
+        raise UserError(f"{file}: rows of one query do not follow each other; delete the candidates and mine again")
+    offsets = np.append(np.concatenate(starts), seen).astype(np.int64)
+    return found, offsets, np.concatenate(documents), np.concatenate(positive)
+
+
+def read_table(
+    candidates: Path,
+    *,
+    query_ids: pa.Array,
+    document_ids: pa.Array,
+    negatives: bool,
+    dropped: NDArray[np.bool_] | None = None,
+) -> CandidateTable:
+    """Read `candidates.parquet`, some million rows at a time.
+
+    Args:
+        candidates: its folder.
+        query_ids, document_ids: of the collection, in its order.
+        negatives: leave out, with a warning, queries that have nothing but positives.
+        dropped: [rows of the file] bool, rows to leave out; None: no row.
+
+    Raises:
+        UserError: an id that the collection does not have, or rows out of order.
+    """
+    file = candidates / "candidates.parquet"
+    queries, offsets, documents, positive = _read_rows(file, query_ids, document_ids)
+    kept = np.ones(len(documents), dtype=bool) if dropped is None else ~dropped
+    if len(kept) != len(documents):
+        raise UserError(f"{file}: {len(documents)} rows, but {len(kept)} are marked; delete the marks and run again")
+    table = CandidateTable(file, queries, offsets, documents, positive, kept)
+    bare = ~np.logical_or.reduceat(kept & ~positive, offsets[:-1])
+    if negatives and bare.any():
+        logger.warning("%s: %d of %d queries have no negatives and are left out", candidates, bare.sum(), len(bare))
+    return _cut(table, bare if negatives else np.zeros_like(bare))
+
+
+def _cut(table: CandidateTable, bare: NDArray[np.bool_]) -> CandidateTable:
+    """Leave out the rows that are not kept, and bare queries with all of theirs."""
+    kept = table.kept & ~np.repeat(bare, np.diff(table.offsets))
+    if kept.all():
+        return table
+    sizes = np.add.reduceat(kept, table.offsets[:-1], dtype=np.int64)[~bare]
+    return CandidateTable(
+        table.file,
+        table.queries[~bare],
+        np.concatenate(([0], np.cumsum(sizes))),
+        table.documents[kept],
+        table.positive[kept],
+        kept,
+    )
