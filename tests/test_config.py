@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from sparsemill.errors import UserError
+from sparsemill.study.edges import upstream
 from sparsemill.study.load import load_study
 from sparsemill.study.models import Study
 
@@ -433,3 +434,15 @@ def test_loading_leaves_the_config_as_it_was() -> None:
     before = deepcopy(config)
     assert load_study(config, CONFIG) == load_study(config, CONFIG)
     assert config == before
+
+
+def test_query_sides_name_what_they_need() -> None:
+    splade = {"extends": "ours", "query_side": "splade", "query_encoder": "separate", "query_backbone": "minilm-l2"}
+    study = load(experiments={"x": splade | {"idf": None}})
+    found = upstream(study, "models/x/seed-0")
+    assert found["query_start"] == ["backbones/minilm-l2"]
+    assert "idf" not in found
+    with pytest.raises(UserError, match=r"experiments\.x\.query_backbone: no backbone 'minilm-12'"):
+        load(experiments={"x": splade | {"query_backbone": "minilm-12"}})
+    with pytest.raises(UserError, match=r"experiments\.x: query_side: idf needs an IDF table: set `idf`"):
+        load(experiments={"x": {"extends": "ours", "idf": None}})

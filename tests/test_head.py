@@ -81,7 +81,7 @@ def test_logits_are_never_computed_with_the_head(tmp_path: Path) -> None:
 
 def test_padding_has_no_say() -> None:
     decoder = nn.Linear(4, 9)
-    head = SpladeHead(decoder, parent=nn.Module(), name="decoder")
+    head = SpladeHead(decoder, parent=nn.Module(), name="decoder", pooling=SpladePooling("max"))
     hidden = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
     mask = padded([[1, 2, 3], [1]])["attention_mask"]
     wild = hidden.clone()

@@ -6,7 +6,6 @@ rule pretrain:
     output:
         manifest=path("pretrained/{pretraining}/seed-{seed}/manifest.json"),
         metrics=path("pretrained/{pretraining}/seed-{seed}/metrics.jsonl"),
-        weights=path("pretrained/{pretraining}/seed-{seed}/query_weights.json"),
     log:
         path("logs/pretrained/{pretraining}/seed-{seed}.log"),
     benchmark:
@@ -34,7 +33,6 @@ rule finetune:
     output:
         manifest=path("models/{experiment}/seed-{seed}/manifest.json"),
         metrics=path("models/{experiment}/seed-{seed}/metrics.jsonl"),
-        weights=path("models/{experiment}/seed-{seed}/query_weights.json"),
     log:
         path("logs/models/{experiment}/seed-{seed}.log"),
     benchmark:

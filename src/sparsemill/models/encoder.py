@@ -12,6 +12,7 @@ from transformers import AutoTokenizer
 from sparsemill.data.tokenizer import read_tokenizer
 from sparsemill.errors import UserError
 from sparsemill.files import read_json, write_json
+from sparsemill.models.activation import ACTIVATIONS
 
 SPECIAL_BIAS = -1e4
 """Decoder bias of special tokens: below any logit, so that relu zeroes them in every implementation."""
@@ -37,10 +38,10 @@ def query_weights(folder: Path, idf: Path | None) -> dict[str, float]:
     return {token: 0.0 if token in special else table.get(token, 1.0) for token in tokens}
 
 
-def _zero_special_tokens(language_model: Any, ids: list[int]) -> None:
-    decoder = language_model.get_output_embeddings()
-    with torch.no_grad():
-        decoder.bias[ids] = SPECIAL_BIAS
+def special_ids(tokenizer: Any) -> list[int]:
+    """Ids of all special tokens, sorted; they never get a weight, neither in queries nor in documents."""
+    added = {row for row, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return sorted(added | set(tokenizer.all_special_ids))
 
 
 def check_length(config: Any, length: int, *, key: str) -> None:
@@ -51,40 +52,94 @@ def check_length(config: Any, length: int, *, key: str) -> None:
         raise UserError(f"{key}: {length} tokens, but the model reads at most {longest}; lower it")
 
 
-def build_encoder(folder: Path, weights: dict[str, float], *, query_length: int, document_length: int) -> SparseEncoder:
-    """Build the retriever around a masked language model.
+def text_modules(
+    folder: Path,
+    *,
+    length: int,
+    key: str = "document_length",
+    representation: str = "max",
+    activation: str = "log1p_relu",
+) -> tuple[Transformer, SpladePooling]:
+    """A masked language model and its pooling, special tokens made inactive.
+
+    Args:
+        folder: a masked language model with its tokenizer.
+        length: tokens kept of a text, special tokens included.
+        key: what the length is called in the config.
+        representation: `max` or `sum`.
+        activation: see `sparsemill.models.activation.activate`.
+
+    Raises:
+        UserError: no masked language model, one with fewer positions, or one whose tokenizer has another vocabulary.
+    """
+    transformer = Transformer(str(folder), transformer_task="fill-mask", max_seq_length=length)
+    language_model = transformer.auto_model
+    check_length(language_model.config, length, key=key)
+    decoder = language_model.get_output_embeddings()
+    if getattr(decoder, "bias", None) is None:
+        raise UserError(f"{folder}: not a masked language model (no output layer with a bias over the vocabulary)")
+    size, tokens = language_model.config.vocab_size, len(transformer.tokenizer)
+    if size != tokens:
+        raise UserError(f"{folder}: the model has {size} tokens, its tokenizer {tokens}; make it a backbone")
+    with torch.no_grad():
+        decoder.bias[special_ids(transformer.tokenizer)] = SPECIAL_BIAS
+    pooling = SpladePooling(
+        pooling_strategy=representation, activation_function=ACTIVATIONS[activation], embedding_dimension=size
+    )
+    return transformer, pooling
+
+
+def weight_vector(weights: dict[str, float], tokenizer: Any) -> torch.Tensor:
+    """[vocabulary], the weight of each token at its id; 0 where `weights` has none."""
+    table = torch.zeros(len(tokenizer))
+    for token, weight in weights.items():
+        table[tokenizer.convert_tokens_to_ids(token)] = weight
+    return table
+
+
+def build_encoder(
+    folder: Path,
+    weights: dict[str, float],
+    *,
+    query_length: int,
+    document_length: int,
+    trained: bool = False,
+    **pooling: str,
+) -> SparseEncoder:
+    """Build an inference-free retriever around a masked language model.
 
     Args:
         folder: a masked language model with its tokenizer.
         weights: token -> query weight, for every token of the vocabulary.
         query_length: tokens kept of a query, which gets no special tokens.
         document_length: tokens kept of a document, special tokens included.
+        trained: the query weights are parameters that training changes.
+        pooling: `representation` and `activation`, see `text_modules`.
+
+    Raises:
+        UserError: as `text_modules`.
     """
-    transformer = Transformer(str(folder), transformer_task="fill-mask", max_seq_length=document_length)
-    language_model = transformer.auto_model
-    check_length(language_model.config, document_length, key="document_length")
-    if getattr(language_model.get_output_embeddings(), "bias", None) is None:
-        raise UserError(f"{folder}: not a masked language model (no output layer with a bias over the vocabulary)")
-    tokenizer = transformer.tokenizer
-    size = language_model.config.vocab_size
-    if size != len(tokenizer):
-        raise UserError(f"{folder}: the model has {size} tokens, its tokenizer {len(tokenizer)}; make it a backbone")
-    table = torch.zeros(size)
-    for token, weight in weights.items():
-        table[tokenizer.convert_tokens_to_ids(token)] = weight
-    _zero_special_tokens(language_model, sorted(set(tokenizer.all_special_ids)))
+    transformer, splade = text_modules(folder, length=document_length, **pooling)
+    table = weight_vector(weights, transformer.tokenizer)
     query_tokenizer = AutoTokenizer.from_pretrained(folder, model_max_length=query_length)
     router = Router.for_query_document(
-        query_modules=[SparseStaticEmbedding(tokenizer=query_tokenizer, weight=table, frozen=True)],
-        document_modules=[transformer, SpladePooling(pooling_strategy="max", embedding_dimension=size)],
+        query_modules=[SparseStaticEmbedding(tokenizer=query_tokenizer, weight=table, frozen=not trained)],
+        document_modules=[transformer, splade],
     )
     return SparseEncoder(modules=[router], similarity_fn_name="dot", device="cpu")
 
 
-def save_encoder(encoder: SparseEncoder, folder: Path, weights: dict[str, float]) -> None:
-    """Save the retriever: `model/` for `SparseEncoder(path)`, `query_weights.json` and `tokenizer.json` beside it."""
+def save_encoder(encoder: SparseEncoder, folder: Path, weights: dict[str, float] | None) -> None:
+    """Save the retriever: `model/` for `SparseEncoder(path)`, `tokenizer.json` beside it, and `query_weights.json`.
+
+    Args:
+        encoder: built by `build_encoder` or `build_siamese`, without our head.
+        folder: to write to.
+        weights: token -> weight of the query side, or None where queries go through an encoder.
+    """
     encoder.save_pretrained(str(folder / "model"), create_model_card=False)
-    write_json(folder / "query_weights.json", weights)
+    if weights is not None:
+        write_json(folder / "query_weights.json", weights)
     tokenizer = json.loads(encoder[0].sub_modules["document"][0].tokenizer.backend_tokenizer.to_str())
     tokenizer["truncation"] = tokenizer["padding"] = None
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")

@@ -6,33 +6,48 @@ exchange them for this head and back, so that nothing but speed and memory diffe
 
 from typing import Any
 
-import torch
 from sentence_transformers.base.modules.module import Module
 from sentence_transformers.sparse_encoder import SparseEncoder
 from sentence_transformers.sparse_encoder.modules import SpladePooling
 from torch import Tensor, nn
 
 from sparsemill.errors import UserError
+from sparsemill.models.activation import ACTIVATIONS, activate
 from sparsemill.models.max_logits import max_logits
+from sparsemill.models.sum_activations import sum_activations
 
 
 class SpladeHead(Module):  # type: ignore[misc]  # sentence-transformers is untyped
-    """w_j = log(1 + relu(max_i logit_ij)), SPLADE-max (2109.10086, Eq. 6), from the decoder's input."""
+    """Weights w_j from the decoder's input: max_i or sum_i of log(1 + relu(logit_ij)), or of its double logarithm.
+
+    The maximum is Eq. 6 of 2109.10086, the sum Eq. 1 of 2107.05720.
+
+    Args:
+        decoder: the language model's output layer, with a bias.
+        parent: the module that the decoder was taken from.
+        name: the decoder's name in it.
+        pooling: what the head stands in for; says which representation and activation.
+    """
 
     config_keys: list[str] = []
 
-    def __init__(self, decoder: nn.Linear, *, parent: nn.Module, name: str) -> None:
+    def __init__(self, decoder: nn.Linear, *, parent: nn.Module, name: str, pooling: SpladePooling) -> None:
         super().__init__()
         self.decoder = decoder
-        self.place = [(parent, name)]
-        """Where the decoder came from; in a list, so that the parent is no sub-module of the head."""
+        self.place = [(parent, name, pooling)]
+        """What to put back; in a list, so that none of it is a sub-module of the head."""
+        self.representation: str = pooling.pooling_strategy
+        self.activation = {theirs: ours for ours, theirs in ACTIVATIONS.items()}[pooling.activation_function]
 
     def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Read `token_embeddings` [batch, length, width] and `attention_mask`; add `sentence_embedding`."""
         mask = features["attention_mask"].bool()
-        hidden = features["token_embeddings"][mask]
-        largest = max_logits(hidden, self.decoder.weight, self.decoder.bias, mask.sum(1).tolist())
-        features["sentence_embedding"] = torch.log1p(torch.relu(largest))
+        tokens = features["token_embeddings"][mask], self.decoder.weight, self.decoder.bias, mask.sum(1).tolist()
+        features["sentence_embedding"] = (
+            activate(max_logits(*tokens), self.activation)
+            if self.representation == "max"
+            else sum_activations(*tokens, activation=self.activation)
+        )
         return features
 
     def get_embedding_dimension(self) -> int:
@@ -52,24 +67,36 @@ def _find_parent(model: nn.Module, child: nn.Module) -> tuple[nn.Module, str]:
     raise UserError(f"{type(model).__name__} has no output layer over the vocabulary: not a masked language model")
 
 
-def _document_route(encoder: SparseEncoder) -> Any:
-    return encoder[0].sub_modules["document"]
-
-
-def attach_head(encoder: SparseEncoder) -> None:
-    """Exchange the logits and `SpladePooling` of the document route for `SpladeHead`, in place."""
-    route = _document_route(encoder)
-    language_model = route[0].auto_model
+def _take_head(language_model: Any, pooling: SpladePooling) -> SpladeHead:
     decoder = language_model.get_output_embeddings()
     parent, name = _find_parent(language_model, decoder)
     setattr(parent, name, nn.Identity())
-    route[1] = SpladeHead(decoder, parent=parent, name=name)
+    return SpladeHead(decoder, parent=parent, name=name, pooling=pooling)
+
+
+def _routes_with(encoder: SparseEncoder, kind: type[nn.Module]) -> list[Any]:
+    """Routes whose second module is of a kind; the first one is their transformer."""
+    routes = encoder[0].sub_modules.values()
+    return [route for route in routes if len(route) > 1 and isinstance(route[1], kind)]
+
+
+def attach_head(encoder: SparseEncoder) -> None:
+    """Exchange the logits and `SpladePooling` of every route for `SpladeHead`, in place.
+
+    Routes that share a transformer share its head.
+    """
+    heads: dict[int, SpladeHead] = {}
+    for route in _routes_with(encoder, SpladePooling):
+        key = id(route[0])
+        if key not in heads:
+            heads[key] = _take_head(route[0].auto_model, route[1])
+        route[1] = heads[key]
 
 
 def detach_head(encoder: SparseEncoder) -> None:
     """Undo `attach_head`, in place."""
-    route = _document_route(encoder)
-    head: SpladeHead = route[1]
-    parent, name = head.place[0]
-    setattr(parent, name, head.decoder)
-    route[1] = SpladePooling(pooling_strategy="max", embedding_dimension=head.decoder.out_features)
+    for route in _routes_with(encoder, SpladeHead):
+        head: SpladeHead = route[1]
+        parent, name, pooling = head.place[0]
+        setattr(parent, name, head.decoder)
+        route[1] = pooling

@@ -16,9 +16,11 @@ def _training_references(where: str, spec: Training, study: Study) -> Iterator[R
     yield f"{where}.training_set", spec.training_set, study.training_sets, "training set"
     if spec.ensemble is not None:
         yield f"{where}.ensemble", spec.ensemble, study.ensembles, "ensemble"
-    yield f"{where}.idf", spec.idf, study.idfs, "idf"
-    if spec.retrieval_idf is not None:
-        yield f"{where}.retrieval_idf", spec.retrieval_idf, study.idfs, "idf"
+    for key, name in (("idf", spec.idf), ("retrieval_idf", spec.retrieval_idf)):
+        if name is not None:
+            yield f"{where}.{key}", name, study.idfs, "idf"
+    if spec.query_backbone is not None:
+        yield f"{where}.query_backbone", spec.query_backbone, study.backbones, "backbone"
 
 
 def _sources(study: Study) -> Iterator[Reference]:

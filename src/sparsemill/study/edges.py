@@ -46,8 +46,11 @@ def _training(study: Study, spec: Training, start: str) -> Edges:
         "start": [start],
         "collection": [f"collections/{collection}"],
         "candidates": [f"candidates/{spec.training_set}"],
-        "idf": [f"idfs/{spec.idf}"],
     }
+    if spec.idf is not None:
+        found["idf"] = [f"idfs/{spec.idf}"]
+    if spec.query_backbone is not None:
+        found["query_start"] = [f"backbones/{spec.query_backbone}"]
     if spec.ensemble is None:
         return found
     if spec.in_batch != "documents":

@@ -293,9 +293,30 @@ class Training(Model):
 
     training_set: Name = Field(description="queries and candidates that are learned from")
     ensemble: Name | None = Field(description="teachers whose scores are the targets (null: no distillation)")
-    query_side: Literal["binary", "idf"] = Field(description="weight of a query token: 1, or its IDF")
-    idf: Name = Field(description="IDF table of the query side and of the inverse-IDF penalty")
+    query_side: Literal["binary", "idf", "learned", "lexical", "splade"] = Field(
+        description="weight of a query token: 1, its IDF, or learned (a table that starts from the IDF if `idf` is "
+        "given, else from 1); lexical: an encoder's, on the query's own tokens; splade: an encoder's, on all tokens"
+    )
+    idf: Name | None = Field(
+        default=None, description="IDF table of the query side and of the inverse-IDF penalty (null: neither needs one)"
+    )
     retrieval_idf: Name | None = Field(default=None, description="IDF table at search time (null: the one of training)")
+    query_learning_rate: Annotated[float, LATER] = Field(
+        default=1e-3, gt=0, description="peak learning rate of a learned query table, which has no weight decay"
+    )
+    query_encoder: Annotated[Literal["shared", "separate"], LATER] = Field(
+        default="shared",
+        description="lexical, splade: queries are encoded by the document encoder, or by one of their own",
+    )
+    query_backbone: Annotated[Name | None, LATER] = Field(
+        default=None, description="backbone of a separate query encoder (null: starts as the document encoder does)"
+    )
+    representation: Annotated[Literal["max", "sum"], LATER] = Field(
+        default="max", description="of a text's tokens: SPLADE-max, or SPLADE-sum (2107.05720)"
+    )
+    activation: Annotated[Literal["log1p_relu", "double_log"], LATER] = Field(
+        default="log1p_relu", description="of a logit x: log(1 + relu(x)), or log(1 + log(1 + relu(x))) (2504.14839)"
+    )
     steps: Positive = Field(description="optimiser steps")
     queries_per_step: Positive = Field(description="queries in one batch")
     documents_per_query: Positive = Field(description="the positive and N - 1 candidates")
@@ -364,8 +385,28 @@ class Training(Model):
             raise ValueError(f"ensemble is null, but {distilled[0]} is not 0; name an ensemble, or set the weight to 0")
         if self.in_batch == "positives" and self.infonce_weight == 0:
             raise ValueError("in_batch: positives acts on InfoNCE alone, but infonce_weight is 0; raise it")
-        if self.query_regulariser is not None and self.query_side in FIXED_QUERY_SIDES:
+        if self.query_regulariser is not None and not self.siamese:
             raise ValueError(f"query_regulariser: queries of query_side {self.query_side} are not encoded; remove it")
+        return self
+
+    @property
+    def siamese(self) -> bool:
+        """Whether queries go through an encoder."""
+        return self.query_side not in FIXED_QUERY_SIDES
+
+    @model_validator(mode="after")
+    def _query_side_is_complete(self) -> "Training":
+        needed = {"query_side: idf": self.query_side == "idf", "inverse_idf": self.regulariser.weighting != "none"}
+        if self.idf is None and any(needed.values()):
+            raise ValueError(f"{next(key for key, wanted in needed.items() if wanted)} needs an IDF table: set `idf`")
+        if self.query_side != "learned" and self.query_learning_rate != 1e-3:
+            raise ValueError("query_learning_rate is that of `query_side: learned`; this query side is not trained so")
+        if self.query_encoder == "separate" and not self.siamese:
+            raise ValueError(f"query_encoder: separate needs `query_side: lexical` or `splade`, not {self.query_side}")
+        if self.query_backbone is not None and self.query_encoder == "shared":
+            raise ValueError("query_backbone needs `query_encoder: separate`")
+        if self.retrieval_idf is not None and self.query_side not in ("binary", "idf"):
+            raise ValueError(f"retrieval_idf replaces the weights of a binary or idf query side, not {self.query_side}")
         return self
 
 

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from sparsemill.errors import UserError
 from sparsemill.files import canonical_json, read_json, text_hash
-from sparsemill.models.encoder import build_encoder, query_weights, save_encoder
+from sparsemill.models.encoder import query_weights, save_encoder
 from sparsemill.models.head import attach_head, detach_head
 from sparsemill.progress import Progress
 from sparsemill.study.models import Ensemble, Training
@@ -22,6 +22,7 @@ from sparsemill.training.metrics import Recorder, Stream, truncate_records
 from sparsemill.training.mixture import MixtureSchedule, MixtureTargets, draw_sets, join_data, shifts
 from sparsemill.training.objective import Objective
 from sparsemill.training.schedule import Record, Schedule
+from sparsemill.training.start import QueryTable, build_start, start_weights
 from sparsemill.training.trainer import Trainer, last_checkpoint, make_deterministic, training_arguments
 
 
@@ -105,8 +106,9 @@ def train(
     *,
     start: Path,
     sets: Sequence[SetFiles],
-    idf: Path,
+    idf: Path | None,
     ensemble: Ensemble | None,
+    query_start: Path | None = None,
     out: Path,
     state: Path,
     seed: int,
@@ -120,8 +122,9 @@ def train(
         spec: the recipe.
         start: folder of a masked language model.
         sets: texts, candidates and teachers' scores; every step takes its queries from one of the sets.
-        idf: `idf.json`, for the query side or the penalty.
+        idf: `idf.json`, for the query side or the penalty; for a learned query side also a `query_weights.json`.
         ensemble: how teacher scores are combined; None: nothing is distilled.
+        query_start: folder of the masked language model of a separate query encoder (None: `start`).
         out: folder for the model and `metrics.jsonl`.
         state: folder of checkpoints; a run that was stopped goes on from the last one.
         seed: of data order and torch.
@@ -137,12 +140,13 @@ def train(
     """
     make_deterministic(seed)
     data, targets, schedule = load_sets(spec, sets, ensemble=ensemble, cache=state / "texts", seed=seed)
-    weights = query_weights(start, idf if spec.query_side == "idf" else None)
-    encoder = build_encoder(start, weights, query_length=spec.query_length, document_length=spec.document_length)
+    weights = start_weights(spec, start, idf)
+    encoder = build_start(spec, start, weights, query_start=query_start)
+    table = QueryTable(encoder) if spec.query_side == "learned" else None
     attach_head(encoder)
     collator = Collator(data, targets, encoder.preprocess, in_batch=spec.in_batch)
-    table = idf_vector(query_weights(start, idf)) if spec.regulariser.weighting == "inverse_idf" else None
-    objective = Objective(encoder, spec, table)
+    inverse = spec.regulariser.weighting == "inverse_idf"
+    objective = Objective(encoder, spec, idf_vector(query_weights(start, idf)) if inverse else None)
     checkpoint = last_checkpoint(state)
     resumed = read_json(checkpoint / "trainer_state.json") if checkpoint else {"global_step": 0}
     metrics = state / "metrics.jsonl"
@@ -157,11 +161,11 @@ def train(
         args=training_arguments(spec, state=state, seed=seed, device=device),
         loss=objective,
         data_collator=collator,
-        callbacks=[recorder],
+        callbacks=[recorder, *([table] if table else [])],
     )
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     detach_head(encoder)
-    save_encoder(encoder.to("cpu"), out, weights)
+    save_encoder(encoder.to("cpu"), out, table.weights() if table else weights)
     shutil.copy(metrics, out / "metrics.jsonl")
     return {
         "queries": len(data.rows),

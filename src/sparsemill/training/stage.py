@@ -9,6 +9,7 @@ from sparsemill.quiet import quiet_libraries
 from sparsemill.study.models import Ensemble, Training
 from sparsemill.training.files import SetFiles
 
+_TABLE = "query_weights.json"
 _NOT_TRAINING = {"ensemble_spec", "device", "seed", "stage_version", "backbone", "start", "mixture"}
 
 
@@ -47,6 +48,22 @@ def _sets(job: Job, siamese: Sequence[str]) -> list[SetFiles]:
     return found
 
 
+def _query_start(job: Job) -> Path:
+    """Where a separate query encoder starts: at its backbone, where pre-training left it, or as documents do."""
+    if "query_start" in job.inputs:
+        return job.input("query_start")
+    trained = job.input("start") / "model" / "query_0_Transformer"
+    return trained if trained.exists() else _start_folder(job.input("start"))
+
+
+def _weights(job: Job, spec: Training) -> Path | None:
+    """The IDF table; without one, a learned query side goes on from the table of a pre-trained retriever."""
+    if "idf" in job.inputs:
+        return job.input("idf") / "idf.json"
+    table = job.input("start") / _TABLE
+    return table if spec.query_side == "learned" and table.exists() else None
+
+
 def run_training(job: Job) -> None:
     """Train as `job.spec` says; resumes from `job.state` where a run of the same spec and inputs was stopped."""
     quiet_libraries()
@@ -65,7 +82,8 @@ def run_training(job: Job) -> None:
         recipe,
         start=_start_folder(job.input("start")),
         sets=_sets(job, siamese),
-        idf=job.input("idf") / "idf.json",
+        query_start=_query_start(job),
+        idf=_weights(job, recipe),
         ensemble=ensemble,
         out=job.out,
         state=state_folder(job.state, {"spec": spec, "inputs": input_contents(job.inputs)}),

@@ -1,5 +1,6 @@
 """The trainer of sentence-transformers with our data order, checkpoints and nothing else changed."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from sparsemill.study.models import Training
 from sparsemill.training.schedule import Record
 
 COMPLETE = "complete"
+QUERY_TABLE = r"sub_modules\.query\.0\.weight$"
+"""Matches the parameter of a learned query side."""
 STATE = "encoder.safetensors"
 
 
@@ -23,6 +26,7 @@ def training_arguments(spec: Training, *, state: Path, seed: int, device: str) -
         max_steps=spec.steps,
         per_device_train_batch_size=spec.queries_per_step,
         learning_rate=spec.learning_rate,
+        learning_rate_mapping={QUERY_TABLE: spec.query_learning_rate} if spec.query_side == "learned" else {},
         lr_scheduler_type="linear",
         optim="adamw_torch_fused",
         warmup_steps=spec.warmup_steps,
@@ -51,6 +55,10 @@ class Trainer(SparseEncoderTrainer):  # type: ignore[misc]  # sentence-transform
         self.schedule = schedule
         super().__init__(**options)
         self.remove_callback(PrinterCallback)
+
+    def get_decay_parameter_names(self, model: Any) -> list[str]:
+        """All but biases, norms and the query table, so that a token of no training query keeps its weight."""
+        return [name for name in super().get_decay_parameter_names(model) if not re.search(QUERY_TABLE, name)]
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Records in schedule order; several processes take turns, batch by batch."""
