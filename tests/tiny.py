@@ -128,7 +128,8 @@ def write_inputs(folder: Path, *, topics: int = TOPICS) -> dict[str, Any]:
 def training_inputs(inputs: dict[str, Any]) -> dict[str, Any]:
     """Arguments of `train`, from what `write_inputs` returns."""
     folders = {name: inputs[name] for name in ("collection", "candidates", "targets", "embeddings")}
-    return {"start": inputs["start"], "idf": inputs["idf"], "sets": [SetFiles(**folders)]}
+    kept = {name: inputs[name] for name in ("start", "query_start", "idf") if name in inputs}
+    return {**kept, "sets": [SetFiles(**folders)]}
 
 
 def _candidates(row: int, topics: int) -> list[Candidate]:
