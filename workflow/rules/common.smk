@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from sparsemill.errors import UserError
 from sparsemill.files import canonical_json
-from sparsemill.study import check, edges, plan, specs
+from sparsemill.study import check, edges, plan, revisions, specs
 from sparsemill.study.load import load_study
 
 # Jobs use this interpreter and this checkout, also inside conda environments.
@@ -26,6 +26,14 @@ try:
     study = load_study(config, ROOT / "config")
 except UserError as error:
     sys.exit(f"error: {error}")
+
+
+onstart:  # a dry run shows the plan without them
+    try:
+        revisions.check_revisions(study)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
 
 RESULTS = Path(study.results)
 # Training streams to the store if there is one. It is no input: a store that was deleted must train nothing again.

@@ -53,6 +53,8 @@ def _hub_folder(weights: HubWeights) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+    if weights.revision is None:
+        raise UserError(f"{weights.id} is not pinned; give a commit that has safetensors under `revisions`")
     patterns = ["*.json", "*.txt", "*.safetensors", "*.model", "*.py"]
     try:
         return Path(snapshot_download(weights.id, revision=weights.revision, allow_patterns=patterns))

@@ -7,6 +7,7 @@ from sparsemill.errors import UserError
 from sparsemill.study.hints import nearest
 from sparsemill.study.measures import check_measures
 from sparsemill.study.models import Bm25Teacher, DenseTeacher, Study, Training
+from sparsemill.study.sharing import check_shared_models
 
 Reference = tuple[str, str, Iterable[str], str]
 """Where it stands, the name used, the names there are, what it should name."""
@@ -16,11 +17,16 @@ def _training_references(where: str, spec: Training, study: Study) -> Iterator[R
     yield f"{where}.training_set", spec.training_set, study.training_sets, "training set"
     if spec.ensemble is not None:
         yield f"{where}.ensemble", spec.ensemble, study.ensembles, "ensemble"
-    for key, name in (("idf", spec.idf), ("retrieval_idf", spec.retrieval_idf)):
-        if name is not None:
-            yield f"{where}.{key}", name, study.idfs, "idf"
+    if spec.idf is not None:
+        yield f"{where}.idf", spec.idf, study.idfs, "idf"
     if spec.query_backbone is not None:
         yield f"{where}.query_backbone", spec.query_backbone, study.backbones, "backbone"
+    tables = spec.retrieval_idf if isinstance(spec.retrieval_idf, dict) else {"": spec.retrieval_idf}
+    for collection, name in tables.items():
+        if collection:
+            yield f"{where}.retrieval_idf", collection, study.collections, "collection"
+        if name is not None:
+            yield f"{where}.retrieval_idf", name, study.idfs, "idf"
 
 
 def _sources(study: Study) -> Iterator[Reference]:
@@ -48,6 +54,8 @@ def _trained(study: Study) -> Iterator[Reference]:
         yield from _training_references(f"experiments.{name}", experiment, study)
         starts = [*study.backbones, *study.pretrainings]
         yield f"experiments.{name}.start", experiment.start, starts, "backbone or pre-training"
+        if experiment.model is not None:
+            yield f"experiments.{name}.model", experiment.model, study.experiments, "experiment"
 
 
 def _shown(study: Study) -> Iterator[Reference]:
@@ -117,4 +125,5 @@ def check_references(study: Study) -> None:
     for section in ("pretrainings", "experiments"):
         for name, spec in getattr(study, section).items():
             _check_training(f"{section}.{name}", spec, study)
+    check_shared_models(study)
     check_measures(study)

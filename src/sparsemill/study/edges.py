@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from sparsemill.study import plan
 from sparsemill.study.models import Bm25Teacher, Study, Training
+from sparsemill.study.sharing import index_of, model_of, vectors_of
 from sparsemill.study.specs import reference_bm25, shard_count, system_engine, system_kind, variants
 
 Edges = dict[str, list[str]]
@@ -66,20 +67,30 @@ def _model(study: Study, experiment: str, seed: str) -> Edges:
 
 
 def _vectors(study: Study, system: str, variant: str, collection: str) -> list[str]:
-    return [f"vectors/{system}/{variant}/{collection}/shard-{shard}" for shard in range(study.shards)]
+    owner = vectors_of(study, system)
+    return [f"vectors/{owner}/{variant}/{collection}/shard-{shard}" for shard in range(study.shards)]
+
+
+def _trained(study: Study, system: str, variant: str) -> list[str]:
+    return [f"models/{model_of(study, system)}/{variant}"]
+
+
+def _searched(study: Study, system: str, variant: str, collection: str, engine: str) -> list[str]:
+    return [f"indexes/{index_of(study, system)}/{variant}/{collection}/{engine}"]
 
 
 def _index(study: Study, system: str, variant: str, collection: str) -> Edges:
     if system_kind(study, system) == "bm25":
         return {"collection": [f"collections/{collection}"]}
-    return {"vectors": _vectors(study, system, variant, collection), "model": [f"models/{system}/{variant}"]}
+    return {"vectors": _vectors(study, system, variant, collection), "model": _trained(study, system, variant)}
 
 
-def _query_side(study: Study, system: str, variant: str) -> Edges:
+def _query_side(study: Study, system: str, variant: str, collection: str) -> Edges:
     if system_kind(study, system) != "experiment":
         return {}
-    found = {"model": [f"models/{system}/{variant}"]}
-    retrieval_idf = study.experiments[system].retrieval_idf
+    found = {"model": _trained(study, system, variant)}
+    chosen = study.experiments[system].retrieval_idf
+    retrieval_idf = chosen.get(collection) if isinstance(chosen, dict) else chosen
     return found if retrieval_idf is None else {**found, "idf": [f"idfs/{retrieval_idf}"]}
 
 
@@ -91,8 +102,8 @@ def _run(study: Study, system: str, variant: str, collection: str, engine: str) 
     if kind == "ensemble":
         teachers = study.ensembles[system].teachers
         return {"runs": [f"runs/{name}/fixed/{collection}/{system_engine(study, name)}" for name in teachers]}
-    index = {"index": [f"indexes/{system}/{variant}/{collection}/{engine}"]}
-    return {**index, **texts, **_query_side(study, system, variant)}
+    index = {"index": _searched(study, system, variant, collection, engine)}
+    return {**index, **texts, **_query_side(study, system, variant, collection)}
 
 
 def _sparsity(study: Study, system: str, variant: str, collection: str) -> Edges:
@@ -100,15 +111,15 @@ def _sparsity(study: Study, system: str, variant: str, collection: str) -> Edges
     if isinstance(study.teachers.get(system), Bm25Teacher):
         return {**texts, "vectors": _embeddings(study, system, collection)}
     vectors = {"vectors": _vectors(study, system, variant, collection)}
-    return {**vectors, **texts, **_query_side(study, system, variant)}
+    return {**vectors, **texts, **_query_side(study, system, variant, collection)}
 
 
 def _latency(study: Study, system: str, variant: str, collection: str) -> Edges:
     return {
-        "index": [f"indexes/{system}/{variant}/{collection}/lucene"],
+        "index": _searched(study, system, variant, collection, "lucene"),
         "bm25": [f"indexes/{reference_bm25(study)[0]}/fixed/{collection}/lucene"],
         "collection": [f"collections/{collection}"],
-        **_query_side(study, system, variant),
+        **_query_side(study, system, variant, collection),
     }
 
 
@@ -120,7 +131,7 @@ def _figure(study: Study, name: str) -> Edges:
     for number, system in enumerate(figure.systems):
         variant = variants(study, system)[0]
         found[f"vectors_{number}"] = _vectors(study, system, variant, figure.collection)
-        found[f"model_{number}"] = [f"models/{system}/{variant}"]
+        found[f"model_{number}"] = _trained(study, system, variant)
     return found
 
 
@@ -130,7 +141,7 @@ def _explanation(study: Study, name: str) -> Edges:
     for number, system in enumerate(chosen.systems):
         variant = variants(study, system)[0]
         run = f"runs/{system}/{variant}/{chosen.collection}/{system_engine(study, system)}"
-        sides = _query_side(study, system, variant)
+        sides = _query_side(study, system, variant, chosen.collection)
         found |= {f"run_{number}": [run], f"vectors_{number}": _vectors(study, system, variant, chosen.collection)}
         found |= {f"{side}_{number}": keys for side, keys in sides.items()}
     if chosen.baseline is not None:
@@ -193,7 +204,7 @@ def upstream(study: Study, key: str) -> Edges:  # noqa: PLR0911, PLR0912  (one l
         case ["models", name, seed]:
             return _model(study, name, seed)
         case ["vectors", system, variant, collection, _]:
-            return {"collection": [f"collections/{collection}"], "model": [f"models/{system}/{variant}"]}
+            return {"collection": [f"collections/{collection}"], "model": _trained(study, system, variant)}
         case ["indexes", system, variant, collection, _]:
             return _index(study, system, variant, collection)
         case ["runs", system, variant, collection, engine]:

@@ -1,5 +1,6 @@
 """From the config that Snakemake merged to a checked `Study`: presets, overlays, `extends`, `scales`, sweeps."""
 
+from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -43,16 +44,26 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
+def _with_bases(chosen: Iterable[Any], available: dict[str, Path], where: str) -> list[Path]:
+    """The presets' files, each after those of the presets that it builds on itself (its key `presets`)."""
+    found: dict[Path, None] = {}
+    for preset in map(str, chosen):
+        if preset not in available:
+            raise UserError(f"{where}: presets: no preset {preset!r}; {nearest(preset, available)}")
+        path = available[preset]
+        # A preset is not there for its own bases, so that no circle closes.
+        others = {name: file for name, file in available.items() if name != preset}
+        found |= dict.fromkeys([*_with_bases(_read_yaml(path).get("presets", []), others, str(path)), path])
+    return list(found)
+
+
 def _preset_files(config: dict[str, Any], root: Path) -> list[Path]:
     presets = config.get("presets", Study().presets)
     if not isinstance(presets, list):
         raise UserError(f"config: presets: expected a list of names, got {presets!r}")
     available = {path.stem: path for path in sorted((root / "papers").glob("*.yaml"))}
-    for preset in map(str, presets):
-        if preset not in available:
-            raise UserError(f"config: presets: no preset {preset!r}; {nearest(preset, available)}")
     shared = sorted((root / "registry").glob("*.yaml")) + sorted((root / "sweeps").glob("*.yaml"))
-    return shared + [available[str(preset)] for preset in presets]
+    return shared + _with_bases(presets, available, "config")
 
 
 def _deep_update(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -140,6 +151,15 @@ def _resolve_section(merged: dict[str, Any], section: str, scale: str) -> None:
         merged[section] = {name: entry.keys for name, entry in resolved.items() if entry.present}
 
 
+def _pin_revisions(node: Any, revisions: Any) -> None:
+    """Give weights on the hub that have no revision the one that `revisions` has for their id."""
+    if isinstance(node, dict):
+        if node.get("kind") == "hub" and node.get("revision") is None and isinstance(revisions, dict):
+            node["revision"] = revisions.get(node.get("id"))
+        for value in node.values():
+            _pin_revisions(value, revisions)
+
+
 def _scale(merged: dict[str, Any]) -> str:
     scale = merged.get("scale", Study().scale)
     if scale not in get_args(Scale):
@@ -163,13 +183,14 @@ def load_study(config: dict[str, Any], root: Path) -> Study:
     """
     merged: dict[str, Any] = {}
     for path in _preset_files(config, root):
-        _merge(merged, deepcopy(_read_yaml(path)), str(path))
+        _merge(merged, {key: value for key, value in _read_yaml(path).items() if key != "presets"}, str(path))
     _merge(merged, deepcopy(dict(config)), "config")
     scale = _scale(merged)
     _resolve_section(merged, "sweeps", scale)
     _merge(merged, expand_sweeps(merged), "config")
     for section in SECTIONS:
         _resolve_section(merged, section, scale)
+        _pin_revisions(merged.get(section), merged.get("revisions"))
     try:
         study = Study.model_validate(merged)
     except ValidationError as error:

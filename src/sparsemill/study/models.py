@@ -21,6 +21,7 @@ from sparsemill.study.hints import nearest
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Positive = Annotated[int, Field(gt=0)]
+Revision = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
 Device = Literal["auto", "cpu", "cuda"]
 LATER = "later"
 """Marks a key that came after results were made (`Annotated[type, LATER]`): at its default it is in no dump, so that
@@ -84,8 +85,8 @@ class HubWeights(Model):
 
     kind: Literal["hub"]
     id: str = Field(description="for example `Luyu/co-condenser-marco`")
-    revision: str = Field(
-        pattern="^[0-9a-f]{40}$", description="commit of the repository; branches move, commits do not"
+    revision: Revision | None = Field(
+        default=None, description="commit of the repository; branches move, commits do not (null: see `revisions`)"
     )
     trust_remote_code: bool = Field(default=False, description="run code of that repository at that revision")
 
@@ -300,7 +301,10 @@ class Training(Model):
     idf: Name | None = Field(
         default=None, description="IDF table of the query side and of the inverse-IDF penalty (null: neither needs one)"
     )
-    retrieval_idf: Name | None = Field(default=None, description="IDF table at search time (null: the one of training)")
+    retrieval_idf: Name | dict[Name, Name] | None = Field(
+        default=None,
+        description="IDF table at search time: one, or by the collection that is searched (null: the one of training)",
+    )
     query_learning_rate: Annotated[float, LATER] = Field(
         default=1e-3, gt=0, description="peak learning rate of a learned query table, which has no weight decay"
     )
@@ -420,6 +424,11 @@ class Experiment(Training):
     """Fine-tuning: one retriever, one row of a table."""
 
     start: Name = Field(description="a backbone or a pre-training")
+    model: Annotated[Name | None, LATER] = Field(
+        default=None,
+        description="experiment whose trained model this one takes, so that only encoding and search can differ "
+        "(null: it trains its own)",
+    )
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1, description="one model per seed")
     encode_length: Positive = Field(default=512, description="tokens kept of a document when the corpus is encoded")
     quantisation: Positive = Field(default=100, description="impacts are round(weight * N) in the Lucene index")
@@ -527,6 +536,9 @@ class Study(Model):
     data: str = Field(default=".", description="folder at which relative paths of BEIR-style folders start")
     scale: Scale = Field(
         default="demo", description="which of an entry's `scales` counts; it decides models, data and steps together"
+    )
+    revisions: dict[str, Revision] = Field(
+        default={}, description="id on the hub -> commit, for weights that this repository could not pin"
     )
     presets: list[Name] = Field(default=["demo"], description="files of `config/papers/` to load")
     sweep: list[Name] = Field(

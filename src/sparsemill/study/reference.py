@@ -29,12 +29,12 @@ def _scales(name: str) -> Schema:
     }
 
 
-def _entries(schema: Schema, section: str) -> Schema:
-    """The node that describes an entry of a section."""
-    node: Schema = schema["properties"][section]
-    return (
+def _values(node: Schema) -> Schema:
+    """The node that describes the values of a mapping."""
+    found: Schema = (
         next(iter(node["patternProperties"].values())) if "patternProperties" in node else node["additionalProperties"]
     )
+    return found
 
 
 def _references(node: Schema) -> list[str]:
@@ -49,7 +49,7 @@ def config_schema() -> Schema:
     schema = Study.model_json_schema()
     required: dict[str, list[str]] = {}
     for section in SECTIONS:
-        node = _entries(schema, section)
+        node = _values(schema["properties"][section])
         for name in _references(node):
             schema["$defs"][name]["properties"] |= {"extends": _EXTENDS, "scales": _scales(name)}
             required[name] = schema["$defs"][name].pop("required", [])
@@ -86,7 +86,7 @@ def type_text(key: str, node: Schema) -> str:  # noqa: PLR0911  (one line per ty
         case "array":
             return f"list of {_plural(type_text(key, node['items']))}"
         case "object":
-            return f"mapping: key to {type_text(key, node['additionalProperties'])}"
+            return f"mapping: key to {type_text(key, _values(node))}"
         case "string" if "maxLength" in node:
             return "name"
         case str() as kind:

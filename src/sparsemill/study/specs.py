@@ -207,7 +207,7 @@ def mine_candidates(study: Study, training_set: str) -> Spec:
 
 
 def _training(study: Study, spec: Training, stage: str, seed: int) -> Spec:
-    drop = {"seeds", "encode_length", "quantisation", "retrieval_idf", "assumed"}
+    drop = {"seeds", "encode_length", "quantisation", "retrieval_idf", "assumed", "model"}
     resolved = {
         **_dump(spec, exclude=drop),
         # As the first release wrote it.

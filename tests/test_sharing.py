@@ -1,0 +1,102 @@
+"""Experiments that take another one's model, IDF tables by collection, and weights that nobody pinned."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sparsemill.errors import UserError
+from sparsemill.study import edges, plan
+from sparsemill.study.load import load_study
+from sparsemill.study.models import Study
+from sparsemill.study.revisions import check_revisions, unpinned
+
+CONFIG = Path(__file__).resolve().parent.parent / "config"
+Config = dict[str, Any]
+
+
+def load(**config: Any) -> Study:
+    return load_study(config, CONFIG)
+
+
+def told(**config: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        load(**config)
+    return str(caught.value)
+
+
+def taking(**keys: Any) -> Config:
+    return {"x": {"extends": "ours", "model": "ours", **keys}}
+
+
+def shown(*systems: str) -> Config:
+    rows = [{"system": system} for system in systems]
+    return {"t": {"caption": "", "rows": rows, "columns": [{"measure": "AP", "collection": "pydocs"}]}}
+
+
+def own(study: Study) -> set[str]:
+    """What is made for x alone."""
+    return {key for key in edges.closure(study, plan.results(study)) if "/x/" in f"{key}/"}
+
+
+def test_another_idf_table_at_search_time_trains_encodes_and_indexes_nothing() -> None:
+    idfs = {"other": {"extends": "pydocs", "collections": ["pydocs"]}}
+    study = load(idfs=idfs, experiments=taking(retrieval_idf="other"), tables=shown("x"))
+    assert {key.split("/")[0] for key in own(study)} == {"runs", "evaluations", "sparsity"}
+    run = edges.upstream(study, "runs/x/seed-0/pydocs/lucene")
+    assert run["index"] == ["indexes/ours/seed-0/pydocs/lucene"]
+    assert (run["model"], run["idf"]) == (["models/ours/seed-0"], ["idfs/other"])
+
+
+def test_another_encoding_makes_vectors_and_another_quantisation_an_index() -> None:
+    encoded = load(experiments=taking(encode_length=64), tables=shown("x"))
+    heads = {key.split("/")[0] for key in own(encoded)}
+    assert heads == {"vectors", "indexes", "runs", "evaluations", "sparsity"}
+    assert edges.upstream(encoded, "vectors/x/seed-0/pydocs/shard-0")["model"] == ["models/ours/seed-0"]
+    quantised = load(experiments=taking(quantisation=10), tables=shown("x"))
+    assert {key.split("/")[0] for key in own(quantised)} == {"indexes", "runs", "evaluations", "sparsity"}
+
+
+def test_a_shared_model_is_of_the_same_recipe() -> None:
+    assert told(experiments=taking(steps=7)).startswith(
+        "config: experiments.x.steps: not that of ours, whose model it takes"
+    )
+    assert "experiments.x.seeds: ours has no model of seed 1" in told(experiments=taking(seeds=[0, 1]))
+    assert "experiments.x.model: no experiment 'our'; did you mean 'ours'?" in told(experiments=taking(model="our"))
+    chain = taking() | {"y": {"extends": "ours", "model": "x"}}
+    assert "experiments.y.model: x takes the model of another one itself" in told(experiments=chain)
+
+
+def test_idf_tables_by_collection() -> None:
+    idfs = {"other": {"extends": "pydocs", "collections": ["pydocs"]}}
+    table = shown("x")
+    table["t"]["columns"].append({"measure": "AP", "collection": "pydocs-train"})
+    study = load(idfs=idfs, experiments=taking(retrieval_idf={"pydocs": "other"}), tables=table)
+    assert edges.upstream(study, "runs/x/seed-0/pydocs/exact")["idf"] == ["idfs/other"]
+    assert "idf" not in edges.upstream(study, "runs/x/seed-0/pydocs-train/exact")
+    assert "retrieval_idf: no collection 'pydoc'" in told(experiments=taking(retrieval_idf={"pydoc": "pydocs"}))
+    assert "retrieval_idf: no idf 'pydoc'" in told(experiments=taking(retrieval_idf={"pydocs": "pydoc"}))
+
+
+# --- revisions ---------------------------------------------------------------------------------------------------
+
+HUB = {"mine": {"weights": {"kind": "hub", "id": "a/b"}}}
+
+
+def hub(**config: Any) -> Study:
+    return load(backbones=HUB, experiments={"x": {"extends": "doc-distill", "start": "mine"}}, **config)
+
+
+def test_weights_that_a_result_needs_must_be_pinned() -> None:
+    assert unpinned(hub()) == []  # no table shows x
+    study = hub(tables=shown("x"))
+    assert unpinned(study) == ["a/b"]
+    with pytest.raises(UserError, match=r"--config 'revisions=\{a/b: COMMIT\}'"):
+        check_revisions(study)
+
+
+def test_revisions_pin_what_has_none() -> None:
+    study = hub(tables=shown("x"), revisions={"a/b": "0" * 40})
+    check_revisions(study)
+    assert study.backbones["mine"].weights.model_dump()["revision"] == "0" * 40
+    assert "config: revisions.a/b: " in told(revisions={"a/b": "main"})
