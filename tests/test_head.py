@@ -10,8 +10,9 @@ from tiny import TOKENS, language_model, padded, save_language_model, texts
 from torch import nn
 
 from sparsemill.errors import UserError
+from sparsemill.models import head
 from sparsemill.models.encoder import build_encoder, query_weights
-from sparsemill.models.head import SpladeHead, _find_parent, attach_head, detach_head
+from sparsemill.models.head import SpladeHead, _find_parent, attach_head, detach_head, max_logits_of
 
 KINDS = ["bert", "distilbert"]
 
@@ -81,18 +82,18 @@ def test_logits_are_never_computed_with_the_head(tmp_path: Path) -> None:
 
 def test_padding_has_no_say() -> None:
     decoder = nn.Linear(4, 9)
-    head = SpladeHead(decoder, parent=nn.Module(), name="decoder", pooling=SpladePooling("max"))
+    module = SpladeHead(decoder, parent=nn.Module(), name="decoder", pooling=SpladePooling("max"))
     hidden = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
     mask = padded([[1, 2, 3], [1]])["attention_mask"]
     wild = hidden.clone()
     wild[1, 1:] = 1e6
     first, second = (
-        head({"token_embeddings": h, "attention_mask": mask})["sentence_embedding"] for h in (hidden, wild)
+        module({"token_embeddings": h, "attention_mask": mask})["sentence_embedding"] for h in (hidden, wild)
     )
     assert torch.equal(first, second)
     expected = torch.log1p(torch.relu(decoder(hidden[1, :1]).amax(0)))
     assert torch.allclose(first[1], expected, atol=1e-6)
-    assert head.get_embedding_dimension() == 9
+    assert module.get_embedding_dimension() == 9
 
 
 def test_saving_with_the_head_is_refused(tmp_path: Path) -> None:
@@ -100,6 +101,33 @@ def test_saving_with_the_head_is_refused(tmp_path: Path) -> None:
     attach_head(encoder)
     with pytest.raises(RuntimeError, match="detach_head"):
         encoder.save_pretrained(str(tmp_path / "model"))
+
+
+def test_the_kernel_gives_the_vectors_of_the_standard_modules(tmp_path: Path) -> None:
+    """By Triton's interpreter where there is no GPU."""
+    encoder = build(tmp_path, "bert")
+    expected = encoder.encode_document(texts(4), convert_to_sparse_tensor=False)
+    attach_head(encoder)
+    encoder[0].sub_modules["document"][1].max_logits = max_logits_of("triton", device="cuda")
+    if torch.cuda.is_available():
+        encoder.cuda()
+    found = encoder.encode_document(texts(4), convert_to_sparse_tensor=False)
+    assert torch.allclose(found.cpu(), expected, atol=1e-4)
+
+
+def test_the_kernel_is_refused_without_a_gpu_and_without_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="head: triton runs on a CUDA device, this stage runs on cpu; set head: chunk"):
+        max_logits_of("triton", device="cpu")
+    monkeypatch.setattr(head, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="head: triton is not installed; run `pip install"):
+        max_logits_of("triton", device="cuda")
+
+
+def test_the_kernel_is_refused_for_sums(tmp_path: Path) -> None:
+    encoder = build(tmp_path, "bert")
+    encoder[0].sub_modules["document"][1].pooling_strategy = "sum"
+    with pytest.raises(UserError, match="head: triton computes a maximum, not representation: sum"):
+        attach_head(encoder, kind="triton", device="cuda")
 
 
 def test_a_model_without_that_decoder_is_a_users_mistake() -> None:

@@ -1,84 +1,210 @@
-"""The folded maximum equals the naive formula, in value and in gradient."""
+"""The folded maximum equals the naive formula, in value and in gradient, in every implementation.
+
+Without a GPU the Triton kernels run in Triton's interpreter (`conftest.py` asks for it).
+"""
+
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 from torch import Tensor
 
-from sparsemill.models import max_logits as module
-from sparsemill.models.max_logits import max_logits
+from sparsemill.models import max_logits as chunked
+from sparsemill.models import max_logits_triton as triton
 
 LENGTHS = [3, 1, 5, 2]
+RAGGED = [1, 130, 64, 65, 1]
+"""Around the tile of 64 tokens."""
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+BOTH = pytest.mark.parametrize("module", [chunked, triton], ids=["chunked", "triton"])
 
 
 def naive(hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int]) -> Tensor:
     logits = hidden @ weight.T + bias
-    return torch.stack([part.amax(0) for part in logits.split(lengths)])
+    return torch.stack([part.max(0).values for part in logits.split(lengths)])
 
 
-def tensors(dtype: torch.dtype = torch.float32, *, vocabulary: int = 23) -> tuple[Tensor, Tensor, Tensor]:
+def tensors(
+    dtype: torch.dtype = torch.float32, *, lengths: list[int] = LENGTHS, vocabulary: int = 23, width: int = 6
+) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
 
     def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype).requires_grad_()
+        values = torch.randn(*shape, generator=generator, dtype=torch.float64)
+        return values.to(DEVICE, dtype).requires_grad_()
 
-    return normal(sum(LENGTHS), 6), normal(vocabulary, 6), normal(vocabulary)
+    return normal(sum(lengths), width), normal(vocabulary, width), normal(vocabulary)
+
+
+def some_gradient(lengths: list[int], vocabulary: int) -> Tensor:
+    """A gradient that is zero for a document, for an entry and for most others, as those of sparse vectors are."""
+    generator = torch.Generator().manual_seed(2)
+    gradient = torch.randn(len(lengths), vocabulary, generator=generator)
+    gradient *= torch.rand(gradient.shape, generator=generator) < 0.3
+    gradient[0] = 0
+    gradient[:, 5] = 0
+    return gradient.to(DEVICE)
+
+
+def exact(parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(part.detach().double().requires_grad_() for part in parts)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("lengths", "vocabulary", "width"), [(LENGTHS, 23, 6), (RAGGED, 300, 70), ([1], 1, 1), ([1] * 9, 129, 64)]
+)
+def test_equals_the_naive_formula(module, lengths: list[int], vocabulary: int, width: int) -> None:
+    inputs = tensors(lengths=lengths, vocabulary=vocabulary, width=width)
+    found = module.max_logits(*inputs, lengths)
+    assert found.dtype == torch.float32
+    assert torch.allclose(found, naive(*inputs, lengths), atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("chunk", [1, 4, 22, 23, 24, 4096])
 def test_equals_the_naive_formula_whatever_the_slice(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
-    monkeypatch.setattr(module, "CHUNK", chunk)
-    hidden, weight, bias = tensors()
-    found = max_logits(hidden, weight, bias, LENGTHS)
-    assert found.dtype == torch.float32
-    assert torch.allclose(found, naive(hidden, weight, bias, LENGTHS), atol=1e-6, rtol=0)
+    monkeypatch.setattr(chunked, "CHUNK", chunk)
+    inputs = tensors()
+    assert torch.allclose(chunked.max_logits(*inputs, LENGTHS), naive(*inputs, LENGTHS), atol=1e-6, rtol=0)
 
 
-def test_by_hand() -> None:
-    hidden = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-1.0, -1.0]])
-    weight = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    found = max_logits(hidden, weight, torch.tensor([0.0, 0.5, -3.0]), [2, 1])
+@BOTH
+def test_by_hand(module) -> None:
+    hidden = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-1.0, -1.0]], device=DEVICE)
+    weight = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], device=DEVICE)
+    found = module.max_logits(hidden, weight, torch.tensor([0.0, 0.5, -3.0], device=DEVICE), [2, 1])
     assert found.tolist() == [[1.0, 2.5, -1.0], [-1.0, -0.5, -5.0]]
 
 
-def test_gradients_equal_those_of_the_naive_graph(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK", 7)
-    ours, theirs = tensors(), tensors()
-    upstream = torch.randn(len(LENGTHS), 23, generator=torch.Generator().manual_seed(2))
-    upstream[0] = 0
-    upstream[:, 5] = 0
-    max_logits(*ours, LENGTHS).backward(upstream)
-    naive(*theirs, LENGTHS).backward(upstream)
+@BOTH
+@pytest.mark.parametrize(("lengths", "vocabulary", "width"), [(LENGTHS, 23, 6), (RAGGED, 300, 140)])
+def test_gradients_equal_those_of_the_naive_graph(module, lengths: list[int], vocabulary: int, width: int) -> None:
+    ours = tensors(lengths=lengths, vocabulary=vocabulary, width=width)
+    theirs = exact(ours)
+    upstream = some_gradient(lengths, vocabulary)
+    module.max_logits(*ours, lengths).backward(upstream)
+    naive(*theirs, lengths).backward(upstream.double())
     for mine, reference in zip(ours, theirs, strict=True):
-        assert mine.grad is not None
-        assert reference.grad is not None
-        assert torch.allclose(mine.grad, reference.grad, atol=1e-5)
+        assert torch.allclose(mine.grad.double(), reference.grad, atol=1e-5)
+
+
+@BOTH
+def test_a_tie_sends_the_gradient_to_the_first_token(module) -> None:
+    lengths = [70, 3]
+    hidden, weight, bias = tensors(lengths=lengths, vocabulary=9)
+    with torch.no_grad():
+        token = hidden[2].clone()
+        hidden.zero_()
+        hidden[2] = hidden[40] = hidden[66] = token  # in one tile of tokens, and in the next one
+    found = module.max_logits(hidden, weight, bias, lengths)
+    found[0].sum().backward()
+    assert hidden.grad.any(1).nonzero().flatten().tolist() == [0, 2]
+    assert torch.equal(weight.grad.any(1), found[0] > bias)
+
+
+@BOTH
+def test_the_same_bytes_twice(module) -> None:
+    inputs = tensors(lengths=RAGGED, vocabulary=300, width=70)
+    upstream = some_gradient(RAGGED, 300)
+    once, again = (torch.autograd.grad(module.max_logits(*inputs, RAGGED), inputs, upstream) for _ in range(2))
+    assert all(torch.equal(first, second) for first, second in zip(once, again, strict=True))
 
 
 def test_gradcheck_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK", 4)
+    monkeypatch.setattr(chunked, "CHUNK", 4)
     inputs = tensors(torch.float64, vocabulary=9)
-    assert max_logits(*inputs, LENGTHS).dtype == torch.float64
-    assert torch.autograd.gradcheck(lambda *parts: max_logits(*parts, LENGTHS), inputs)
+    assert chunked.max_logits(*inputs, LENGTHS).dtype == torch.float64
+    assert torch.autograd.gradcheck(lambda *parts: chunked.max_logits(*parts, LENGTHS), inputs)
 
 
-def test_through_splade_activation_gradients_agree() -> None:
-    ours, theirs = tensors(), tensors()
-    torch.log1p(torch.relu(max_logits(*ours, LENGTHS))).square().sum().backward()
+def test_the_kernel_refuses_double_precision() -> None:
+    with pytest.raises(ValueError, match="not float64"):
+        triton.max_logits(*tensors(torch.float64), LENGTHS)
+
+
+@BOTH
+def test_through_splade_activation_gradients_agree(module) -> None:
+    ours = tensors()
+    theirs = exact(ours)
+    torch.log1p(torch.relu(module.max_logits(*ours, LENGTHS))).square().sum().backward()
     torch.log1p(torch.relu(naive(*theirs, LENGTHS))).square().sum().backward()
     for mine, reference in zip(ours, theirs, strict=True):
-        assert torch.allclose(mine.grad, reference.grad, atol=1e-5)
+        assert torch.allclose(mine.grad.double(), reference.grad, atol=1e-5)
 
 
-def test_half_precision_accumulates_in_single() -> None:
-    hidden, weight, bias = tensors(torch.bfloat16)
-    found = max_logits(hidden, weight, bias, LENGTHS)
+@BOTH
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_accumulates_in_single(module, dtype: torch.dtype) -> None:
+    ours = tensors(dtype)
+    theirs = exact(ours)
+    found = module.max_logits(*ours, LENGTHS)
+    expected = naive(*theirs, LENGTHS)
     found.sum().backward()
+    expected.sum().backward()
     assert found.dtype == torch.float32
-    assert (hidden.grad.dtype, weight.grad.dtype, bias.grad.dtype) == (torch.bfloat16,) * 3
-    assert torch.allclose(found, naive(hidden.float(), weight.float(), bias.float(), LENGTHS), atol=0.05)
+    assert torch.allclose(found.double(), expected, atol=0.05)
+    for mine, reference in zip(ours, theirs, strict=True):
+        assert mine.grad.dtype == dtype
+        assert torch.allclose(mine.grad.double(), reference.grad, atol=0.02, rtol=0.01)
 
 
+@pytest.mark.parametrize(("module", "tolerance"), [(chunked, 0.1), (triton, 1e-5)], ids=["chunked", "triton"])
+def test_under_autocast_it_multiplies_in_half_precision(module, tolerance: float) -> None:
+    """Logits that torch rounds to bfloat16 have ties, of which another token may win."""
+    inputs = tensors(lengths=RAGGED, vocabulary=300, width=70)
+    with torch.autocast(DEVICE, dtype=torch.bfloat16):
+        found = module.max_logits(*inputs, RAGGED)
+    halves = [part.detach().bfloat16() for part in inputs[:2]]
+    assert found.dtype == torch.float32
+    assert torch.equal(found, module.max_logits(*halves, inputs[2], RAGGED))
+    found.square().sum().backward()
+    theirs = exact((*halves, inputs[2]))
+    naive(*theirs, RAGGED).square().sum().backward()
+    for mine, reference in zip(inputs, theirs, strict=True):
+        assert mine.grad.dtype == torch.float32
+        assert (mine.grad.double() - reference.grad).norm() < tolerance * reference.grad.norm()
+
+
+@BOTH
+def test_what_is_no_number_is_never_hidden(module) -> None:
+    hidden, weight, bias = tensors()
+    with torch.no_grad():
+        hidden[4, 2] = torch.nan
+    found = module.max_logits(hidden, weight, bias, LENGTHS)
+    assert found.isfinite().all(1).tolist() == [True, True, False, True]
+
+
+@BOTH
 @pytest.mark.parametrize("lengths", [[11, 0], [3, 1, 5], [3, 1, 5, 3], [-1, 12], []])
-def test_lengths_that_do_not_cut_the_tokens_are_refused(lengths: list[int]) -> None:
+def test_lengths_that_do_not_cut_the_tokens_are_refused(module, lengths: list[int]) -> None:
     with pytest.raises(ValueError, match="do not cut 11 tokens into non-empty documents"):
-        max_logits(*tensors(), lengths)
+        module.max_logits(*tensors(), lengths)
+
+
+COMPILE = """
+from triton import compile
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from sparsemill.models import max_logits_triton as module
+
+def assembly(kernel, types, **constants):
+    signature = types | dict.fromkeys(constants, "constexpr")
+    return compile(ASTSource(kernel, signature, constants), target=GPUTarget("cuda", 80, 32)).asm["ptx"]
+
+matrices = dict(hidden="*bf16", weight="*bf16", bias="*fp32", starts="*i32", output="*fp32", winners="*i32")
+forward = assembly(
+    module._largest, matrices | dict(vocabulary="i32", width="i32"), WINNERS=True, WIDEN=False,
+    TOKENS=module.TOKENS, VOCABULARY=module.VOCABULARY, WIDTH=64,
+)
+assert "mma.sync" in forward, "no tensor cores"
+lists = dict(pointers="*i64", scales="*fp32", indices="*i64", source="*bf16", output="*bf16", width="i32")
+backward = assembly(module._add_rows, lists, ENTRIES=module.ENTRIES, WIDTH=module.WIDTH)
+assert "atom" not in forward + backward, "additions in no fixed order"
+"""
+
+
+def test_the_kernels_compile_for_a_gpu_and_use_its_tensor_cores() -> None:
+    """For an A100 (compute capability 8.0), which need not be there; the interpreter checks no types."""
+    subprocess.run([sys.executable, "-c", COMPILE], check=True, env={**os.environ, "TRITON_INTERPRET": "0"})

@@ -221,6 +221,11 @@ def test_shards_and_device(before: dict[str, str]) -> None:
     assert specs.shard_count(study, "bm25") == 1
 
 
+def test_head(before: dict[str, str]) -> None:
+    assert changed(before, setting("head", value="chunked")) == set()
+    assert kinds(changed(before, setting("head", value="triton"))) == {"pretrained", "models", "vectors"}
+
+
 def test_tracking(before: dict[str, str]) -> None:
     found = changed(before, setting("tracking", value={"experiment": "mine", "live": False}))
     assert found == {"store", "published", "verified"}

@@ -23,7 +23,12 @@ def run(job: Job) -> None:
     documents = list(read_corpus(job.input("collection")))
     start, end = shard_bounds(len(documents), shard=spec["shard"], shards=spec["shards"])
     shard = documents[start:end]
-    encoder = load_encoder(job.input("model"), document_length=spec["encode_length"], device=job.device)
+    encoder = load_encoder(
+        job.input("model"),
+        document_length=spec["encode_length"],
+        device=job.device,
+        head=spec.get("head", "chunked"),
+    )
     vectors = encode_documents(
         encoder,
         [document.contents for document in shard],

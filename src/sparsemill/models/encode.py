@@ -15,13 +15,13 @@ from sparsemill.models.head import attach_head
 from sparsemill.progress import Progress
 
 
-def load_encoder(folder: Path, *, document_length: int, device: str) -> SparseEncoder:
-    """Open a trained retriever for encoding documents of up to `document_length` tokens."""
+def load_encoder(folder: Path, *, document_length: int, device: str, head: str = "chunked") -> SparseEncoder:
+    """Open a trained retriever for encoding documents of up to `document_length` tokens, with the head `head` names."""
     encoder = SparseEncoder(str(folder / "model"), device=device, local_files_only=True)
     transformer = encoder[0].sub_modules["document"][0]
     check_length(transformer.auto_model.config, document_length, key="encode_length")
     transformer.max_seq_length = document_length
-    attach_head(encoder)
+    attach_head(encoder, kind=head, device=device)
     encoder.eval()
     return encoder
 

@@ -4,6 +4,8 @@ Saved models hold the standard modules (masked language model + `SpladePooling`)
 exchange them for this head and back, so that nothing but speed and memory differs.
 """
 
+from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 from sentence_transformers.base.modules.module import Module
@@ -15,6 +17,26 @@ from sparsemill.errors import UserError
 from sparsemill.models.activation import ACTIVATIONS, activate
 from sparsemill.models.max_logits import max_logits
 from sparsemill.models.sum_activations import sum_activations
+
+MaxLogits = Callable[[Tensor, Tensor, Tensor, list[int]], Tensor]
+"""A function with the contract of `sparsemill.models.max_logits.max_logits`."""
+
+
+def max_logits_of(kind: str, *, device: str) -> MaxLogits:
+    """The implementation that the config key `head` names: `chunked`, or `triton`, which runs on a GPU alone.
+
+    Raises:
+        UserError: `triton` where the package or the GPU is missing; nothing takes its place.
+    """
+    if kind == "chunked":
+        return max_logits
+    if find_spec("triton") is None:
+        raise UserError("head: triton is not installed; run `pip install triton==3.7.1`, or set head: chunked")
+    if not device.startswith("cuda"):
+        raise UserError(f"head: triton runs on a CUDA device, this stage runs on {device}; set head: chunked")
+    from sparsemill.models import max_logits_triton
+
+    return max_logits_triton.max_logits
 
 
 class SpladeHead(Module):  # type: ignore[misc]  # sentence-transformers is untyped
@@ -31,8 +53,17 @@ class SpladeHead(Module):  # type: ignore[misc]  # sentence-transformers is unty
 
     config_keys: list[str] = []
 
-    def __init__(self, decoder: nn.Linear, *, parent: nn.Module, name: str, pooling: SpladePooling) -> None:
+    def __init__(
+        self,
+        decoder: nn.Linear,
+        *,
+        parent: nn.Module,
+        name: str,
+        pooling: SpladePooling,
+        max_logits: MaxLogits = max_logits,
+    ) -> None:
         super().__init__()
+        self.max_logits = max_logits
         self.decoder = decoder
         self.place = [(parent, name, pooling)]
         """What to put back; in a list, so that none of it is a sub-module of the head."""
@@ -44,7 +75,7 @@ class SpladeHead(Module):  # type: ignore[misc]  # sentence-transformers is unty
         mask = features["attention_mask"].bool()
         tokens = features["token_embeddings"][mask], self.decoder.weight, self.decoder.bias, mask.sum(1).tolist()
         features["sentence_embedding"] = (
-            activate(max_logits(*tokens), self.activation)
+            activate(self.max_logits(*tokens), self.activation)
             if self.representation == "max"
             else sum_activations(*tokens, activation=self.activation)
         )
@@ -67,11 +98,11 @@ def _find_parent(model: nn.Module, child: nn.Module) -> tuple[nn.Module, str]:
     raise UserError(f"{type(model).__name__} has no output layer over the vocabulary: not a masked language model")
 
 
-def _take_head(language_model: Any, pooling: SpladePooling) -> SpladeHead:
+def _take_head(language_model: Any, pooling: SpladePooling, max_logits: MaxLogits) -> SpladeHead:
     decoder = language_model.get_output_embeddings()
     parent, name = _find_parent(language_model, decoder)
     setattr(parent, name, nn.Identity())
-    return SpladeHead(decoder, parent=parent, name=name, pooling=pooling)
+    return SpladeHead(decoder, parent=parent, name=name, pooling=pooling, max_logits=max_logits)
 
 
 def _routes_with(encoder: SparseEncoder, kind: type[nn.Module]) -> list[Any]:
@@ -80,16 +111,27 @@ def _routes_with(encoder: SparseEncoder, kind: type[nn.Module]) -> list[Any]:
     return [route for route in routes if len(route) > 1 and isinstance(route[1], kind)]
 
 
-def attach_head(encoder: SparseEncoder) -> None:
+def attach_head(encoder: SparseEncoder, *, kind: str = "chunked", device: str = "cpu") -> None:
     """Exchange the logits and `SpladePooling` of every route for `SpladeHead`, in place.
 
     Routes that share a transformer share its head.
+
+    Args:
+        encoder: from `build_encoder`, or loaded.
+        kind: `chunked` or `triton`.
+        device: where the encoder will run.
+
+    Raises:
+        UserError: `triton` where it cannot run, or for a representation that is no maximum.
     """
+    max_logits = max_logits_of(kind, device=device)
     heads: dict[int, SpladeHead] = {}
     for route in _routes_with(encoder, SpladePooling):
         key = id(route[0])
+        if kind == "triton" and route[1].pooling_strategy != "max":
+            raise UserError("head: triton computes a maximum, not representation: sum; set head: chunked")
         if key not in heads:
-            heads[key] = _take_head(route[0].auto_model, route[1])
+            heads[key] = _take_head(route[0].auto_model, route[1], max_logits)
         route[1] = heads[key]
 
 

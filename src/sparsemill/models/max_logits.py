@@ -55,6 +55,18 @@ class _MaxLogits(torch.autograd.Function):
         return d_hidden.to(hidden.dtype), d_weight.to(weight.dtype), gradient.sum(0), None
 
 
+def autocast_dtype(hidden: Tensor) -> torch.dtype:
+    """The type in which to multiply: that of autocast where it is on, which does not cover functions of our own."""
+    device = hidden.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+
+
+def check_lengths(hidden: Tensor, lengths: list[int]) -> None:
+    """Raise a ValueError unless `lengths` cut the tokens into non-empty documents."""
+    if min(lengths, default=0) < 1 or sum(lengths) != hidden.shape[0]:
+        raise ValueError(f"lengths {lengths} do not cut {hidden.shape[0]} tokens into non-empty documents")
+
+
 def max_logits(hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int]) -> Tensor:
     """The largest logit of each vocabulary entry over the tokens of each document.
 
@@ -69,7 +81,6 @@ def max_logits(hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int])
     Returns:
         [documents, vocabulary], float32, or float64 if `hidden` is.
     """
-    if min(lengths, default=0) < 1 or sum(lengths) != hidden.shape[0]:
-        raise ValueError(f"lengths {lengths} do not cut {hidden.shape[0]} tokens into non-empty documents")
+    check_lengths(hidden, lengths)
     result: Tensor = _MaxLogits.apply(hidden, weight, bias, lengths)  # type: ignore[no-untyped-call]  # torch's own
     return result

@@ -547,6 +547,11 @@ class Study(Model):
     device: Device = Field(default="auto", description="auto: CUDA where there is a GPU, else the CPU")
     shards: Positive = Field(default=1, description="parts into which encoding and scoring are cut")
     encode_tokens: Positive = Field(default=8192, description="padded tokens in one encoding batch")
+    head: Annotated[Literal["chunked", "triton"], LATER] = Field(
+        default="chunked",
+        description="implementation of the SPLADE head in training and encoding; triton: one fused kernel, needs the "
+        "package `triton` and a CUDA device",
+    )
     encode_precision: Literal["fp32", "bf16"] = Field(default="fp32", description="number format while encoding")
     engine: Literal["lucene", "exact"] = Field(default="lucene", description="engine whose runs feed the tables")
     check_engine: Literal["lucene", "exact", "none"] = Field(

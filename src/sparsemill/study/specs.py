@@ -215,6 +215,7 @@ def _training(study: Study, spec: Training, stage: str, seed: int) -> Spec:
         "ensemble_spec": None if spec.ensemble is None else _dump(study.ensembles[spec.ensemble]),
         "device": study.device,
         "seed": seed,
+        **_dump(study, include={"head"}),
     }
     return _versioned(stage, resolved)
 
@@ -246,6 +247,7 @@ def encode_corpus(study: Study, experiment: str, shard: str) -> Spec:
         "device": study.device,
         "shard": int(shard),
         "shards": study.shards,
+        **_dump(study, include={"head"}),
     }
     return _versioned("encode_corpus", spec)
 

@@ -115,6 +115,7 @@ def train(
     device: str,
     label: str,
     stream: Stream,
+    head: str = "chunked",
 ) -> dict[str, Any]:
     """Train a retriever and save it.
 
@@ -131,6 +132,7 @@ def train(
         device: `cpu` or `cuda`.
         label: of progress lines.
         stream: gets every metric record as it is written.
+        head: implementation of the SPLADE head, `chunked` or `triton`.
 
     Returns:
         Facts: queries, steps resumed from, last record.
@@ -143,7 +145,7 @@ def train(
     weights = start_weights(spec, start, idf)
     encoder = build_start(spec, start, weights, query_start=query_start)
     table = QueryTable(encoder) if spec.query_side == "learned" else None
-    attach_head(encoder)
+    attach_head(encoder, kind=head, device=device)
     collator = Collator(data, targets, encoder.preprocess, in_batch=spec.in_batch)
     inverse = spec.regulariser.weighting == "inverse_idf"
     objective = Objective(encoder, spec, idf_vector(query_weights(start, idf)) if inverse else None)

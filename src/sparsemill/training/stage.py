@@ -10,7 +10,7 @@ from sparsemill.study.models import Ensemble, Training
 from sparsemill.training.files import SetFiles
 
 _TABLE = "query_weights.json"
-_NOT_TRAINING = {"ensemble_spec", "device", "seed", "stage_version", "backbone", "start", "mixture"}
+_NOT_TRAINING = {"ensemble_spec", "device", "seed", "stage_version", "backbone", "start", "mixture", "head"}
 
 
 def _recipe(spec: dict[str, Any]) -> Training:
@@ -91,5 +91,6 @@ def run_training(job: Job) -> None:
         device=job.device,
         label=job.key,
         stream=stream,
+        head=spec.get("head", "chunked"),
     )
     job.facts.update(facts)
