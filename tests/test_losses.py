@@ -141,6 +141,33 @@ def test_ranking_gradient_is_that_of_equation_7() -> None:
     assert torch.allclose(documents.grad, difference.T * (idf * query), atol=1e-6)
 
 
+def test_gradient_of_the_whole_objective_is_that_of_equation_7() -> None:
+    """dL/dd_it = idf(t) q_t (softmax_stu - softmax_tea)_i + lambda 2/N mean_i(d_it), for one query of N documents."""
+    idf, query = random(7, seed=1).abs(), (random(7, seed=2) > 0).float()
+    documents = random(4, 7, seed=3).relu().requires_grad_()
+    teacher, weight = random(1, 4, seed=5), 0.7
+    student = (documents @ (idf * query)).unsqueeze(0)
+    (kl(student, teacher) + weight * flops(documents)).backward()
+    ranking = (student.detach().softmax(1) - teacher.softmax(1)).T * (idf * query)
+    uniform = weight * 2 / 4 * documents.detach().mean(0)
+    assert documents.grad is not None
+    assert torch.allclose(documents.grad, ranking + uniform, atol=1e-6)
+
+
+def test_gradients_of_the_two_idf_forms_are_one_after_the_change_of_variables() -> None:
+    """With w = idf * u: scores and penalties are equal, and dL/du = idf * dL/dw."""
+    idf, query, teacher = random(7, seed=1).abs() + 0.1, (random(7, seed=2) > 0).float(), random(1, 4, seed=5)
+    u = random(4, 7, seed=3).relu().requires_grad_()
+    w = (idf * u).detach().requires_grad_()
+    assert torch.allclose(u @ (idf * query), w @ query, atol=1e-6)
+    assert flops(u).item() == pytest.approx(flops(w, idf=idf).item(), rel=1e-5)
+    second = kl((u @ (idf * query)).unsqueeze(0), teacher) + 0.7 * flops(u)
+    first = kl((w @ query).unsqueeze(0), teacher) + 0.7 * flops(w, idf=idf)
+    assert second.item() == pytest.approx(first.item(), rel=1e-5)
+    by_u, by_w = (torch.autograd.grad(value, part)[0] for value, part in ((second, u), (first, w)))
+    assert torch.allclose(by_u, idf * by_w, atol=1e-6)
+
+
 def test_kl_by_hand() -> None:
     student, teacher = torch.tensor([[0.0, math.log(3.0)]]), torch.tensor([[0.0, 0.0]])
     # teacher 1/2, 1/2; student 1/4, 3/4

@@ -15,7 +15,7 @@ from sparsemill.losses.l0_mask import l0_mask
 from sparsemill.losses.l1 import l1
 from sparsemill.losses.margin_mse import margin_mse, margin_mse_lists
 from sparsemill.losses.rows import own_scores, score_rows
-from sparsemill.study.models import QueryRegulariser, Regulariser, Training
+from sparsemill.study.models import Regulariser, Training
 from sparsemill.training.objective import Objective, document_penalty
 
 RECIPE = {
@@ -127,8 +127,8 @@ def test_document_penalties() -> None:
 def test_queries_are_regularised_on_their_own_schedule(kind: str, penalty: Callable[[Tensor], Tensor]) -> None:
     features, labels = batch()
     features[0]["x"] = features[0]["x"].clone().requires_grad_()
-    side = QueryRegulariser(kind=kind, lambda_q=0.5, warmup_steps=4, schedule="linear")
-    spec = recipe(regulariser={"lambda_d": 0.2, "warmup_steps": 2}).model_copy(update={"query_regulariser": side})
+    side = {"kind": kind, "lambda_q": 0.5, "warmup_steps": 4, "schedule": "linear"}
+    spec = recipe(query_side="splade", query_regulariser=side, regulariser={"lambda_d": 0.2, "warmup_steps": 2})
     objective = Objective(Pass(), spec, None)
     objective.step = 0
     terms = objective(features, labels)

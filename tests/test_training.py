@@ -310,6 +310,15 @@ def test_every_term_at_once_trains(inputs: dict[str, Any], tmp_path: Path) -> No
     assert found[0]["l1_penalty"] > 0
 
 
+@pytest.mark.parametrize("kind", ["flops", "l1"])
+def test_a_penalty_on_queries_makes_them_sparse(inputs: dict[str, Any], tmp_path: Path, kind: str) -> None:
+    options = {"query_side": "splade", "query_encoder": "separate", "steps": 60, "log_steps": 20}
+    side = {"kind": kind, "lambda_q": 1.0}
+    _, found = run(inputs, tmp_path, query_regulariser=side, regulariser={"lambda_d": 0}, **options)
+    assert found[-1]["active_query_tokens"] < 0.8 * found[0]["active_query_tokens"]
+    assert found[-1][f"query_{kind}_penalty"] < 0.5 * found[0][f"query_{kind}_penalty"]
+
+
 def test_bf16_trains(inputs: dict[str, Any], tmp_path: Path) -> None:
     _, found = run(inputs, tmp_path, steps=2, precision="bf16", max_grad_norm=1.0)
     assert np.isfinite(found[0]["loss"])
