@@ -8,7 +8,7 @@ from sentence_transformers.sparse_encoder import SparseEncoder
 from tiny import TOKENS, rows, save_language_model, texts
 
 from sparsemill.errors import UserError
-from sparsemill.models.encode import encode_documents, load_encoder
+from sparsemill.models.encode import encode_texts, load_encoder
 from sparsemill.models.encoder import build_encoder, query_weights, save_encoder
 
 TEXTS = [*texts(), "zz yy", "bal", " ".join(texts(6))]
@@ -26,8 +26,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def encode(
     model: Path, documents: list[str], *, tokens: int = 64, precision: str = "fp32", length: int = 24
 ) -> np.ndarray:
-    encoder = load_encoder(model, document_length=length, device="cpu")
-    vectors = encode_documents(encoder, documents, tokens=tokens, precision=precision, label="test")
+    encoder = load_encoder(model, length=length, device="cpu")
+    vectors = encode_texts(encoder, documents, task="document", length=length, tokens=tokens, precision=precision)
     assert vectors.dtype == np.float32
     assert vectors.has_sorted_indices
     assert (vectors.data > 0).all()
@@ -65,7 +65,7 @@ def test_documents_are_cut_at_the_length_asked_for(model: Path) -> None:
 
 def test_a_length_above_the_positions_is_refused(model: Path) -> None:
     with pytest.raises(UserError, match=r"encode_length: 10000 tokens, but the model reads at most 64"):
-        load_encoder(model, document_length=10_000, device="cpu")
+        load_encoder(model, length=10_000, device="cpu")
 
 
 def test_bf16_is_close_to_fp32(model: Path) -> None:

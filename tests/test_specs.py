@@ -162,6 +162,21 @@ def test_quantisation(before: dict[str, str]) -> None:
     assert found == {"indexes/doc-distill/seed-0/pydocs/lucene", "sparsity/doc-distill/seed-0/pydocs"}
 
 
+def test_pruning(before: dict[str, str]) -> None:
+    found = changed(before, setting("experiments", "doc-distill", "prune", value={"max_ratio": 0.1}))
+    assert found == {"vectors/doc-distill/seed-0/pydocs/shard-0"}
+    config = demo()
+    config["experiments"]["doc-distill"] |= {"query_side": "splade", "query_prune": {"top_k": 5}}
+    study = load_study(config, ALONE)
+    for spec in (
+        specs.search(study, "doc-distill", "seed-0", "pydocs", "exact"),
+        specs.measure_sparsity(study, "doc-distill", "seed-0", "pydocs"),
+        specs.measure_latency(study, "doc-distill", "seed-0", "pydocs"),
+    ):
+        assert spec["encoder"]["prune"] == {"max_ratio": None, "top_k": 5}
+    assert not {"prune", "query_prune"} & specs.finetune(study, "doc-distill", "0").keys()
+
+
 def test_query_length(before: dict[str, str]) -> None:
     found = changed(before, setting("experiments", "doc-distill", "query_length", value=10))
     assert kinds(found) == {"models", "runs", "sparsity", "latency"}

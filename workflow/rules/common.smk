@@ -74,6 +74,12 @@ wildcard_constraints:
     shard=r"\d+",
 
 
+def query_gpus(wildcards):
+    """GPUs of a search: those of a system whose queries go through an encoder."""
+    chosen = study.experiments.get(wildcards.system)
+    return GPUS if chosen is not None and chosen.siamese else 0
+
+
 def path(key):
     """Folder or file below the results folder."""
     return str(RESULTS / key)

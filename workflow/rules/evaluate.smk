@@ -37,7 +37,7 @@ rule measure_sparsity:
     benchmark:
         path("benchmarks/sparsity/{system}/{variant}/{collection}.tsv")
     conda:
-        "../../envs/tables.yaml"
+        "../../envs/torch.yaml"
     threads: 1
     resources:
         mem_mb=2000,

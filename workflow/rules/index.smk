@@ -71,6 +71,7 @@ rule search:
         "../../envs/lucene.yaml"
     threads: 1
     resources:
+        gpu=query_gpus,
         mem_mb=4000,
     params:
         inputs=inputs("runs/{system}/{variant}/{collection}/{engine}"),

@@ -134,7 +134,7 @@ rule explain_queries:
     benchmark:
         path("benchmarks/explain/{explanation}.tsv")
     conda:
-        "../../envs/tables.yaml"
+        "../../envs/torch.yaml"
     threads: 1
     resources:
         mem_mb=2000,

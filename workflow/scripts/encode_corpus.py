@@ -14,7 +14,9 @@ def run(job: Job) -> None:
 
     from sparsemill.data.collection import read_corpus
     from sparsemill.device import choose_device, set_torch_threads
-    from sparsemill.models.encode import encode_documents, load_encoder
+    from sparsemill.models.encode import encode_texts, load_encoder
+    from sparsemill.progress import Progress
+    from sparsemill.retrieval.prune import prune
     from sparsemill.teachers.score import shard_bounds
 
     spec = job.spec
@@ -24,18 +26,18 @@ def run(job: Job) -> None:
     start, end = shard_bounds(len(documents), shard=spec["shard"], shards=spec["shards"])
     shard = documents[start:end]
     encoder = load_encoder(
-        job.input("model"),
-        document_length=spec["encode_length"],
-        device=job.device,
-        head=spec.get("head", "chunked"),
+        job.input("model"), length=spec["encode_length"], device=job.device, head=spec.get("head", "chunked")
     )
-    vectors = encode_documents(
+    vectors = encode_texts(
         encoder,
         [document.contents for document in shard],
+        task="document",
+        length=spec["encode_length"],
         tokens=spec["encode_tokens"],
         precision=spec["precision"],
-        label=job.key,
+        progress=Progress(job.key, len(shard), unit="doc"),
     )
+    vectors = prune(vectors, **spec.get("prune", {}))
     sparse.save_npz(job.out / "vectors.npz", vectors, compressed=False)
     (job.out / "ids.txt").write_text("".join(f"{document.id}\n" for document in shard), encoding="utf-8")
     job.facts.update(documents=len(shard), postings=int(vectors.nnz))

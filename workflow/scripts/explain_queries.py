@@ -45,12 +45,16 @@ def label(job: Job, system: str) -> str:
 
 def read_system(job: Job, number: int, results: Any, wanted: set[str]) -> Any:
     """The side of the page that belongs to the system of that number."""
+    from sparsemill.retrieval.queries import open_queries
     from sparsemill.tables.explain import System, read_vectors
     from sparsemill.tables.tokens import Tokens
 
     system = job.spec["systems"][number]
     idf = job.input(f"idf_{number}") / "idf.json" if f"idf_{number}" in job.inputs else None
-    tokens = Tokens(job.input(f"model_{number}"), query_length=job.spec["query_lengths"][system], idf=idf)
+    folder, encoders = job.input(f"model_{number}"), job.spec.get("encoders", {})
+    settings = {"query_length": job.spec["query_lengths"][system]}
+    settings |= {"encoder": encoders[system]} if system in encoders else {}
+    tokens = Tokens(folder, open_queries(folder, settings, idf=idf, threads=job.threads))
     vectors = read_vectors(job.inputs[f"vectors_{number}"], wanted, tokens.vocabulary)
     return System(label(job, system), results, vectors, tokens.weigh, tokens.split)
 

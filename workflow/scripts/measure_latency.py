@@ -10,6 +10,7 @@ def run(job: Job) -> None:
     from sparsemill.data.collection import read_queries
     from sparsemill.files import write_json
     from sparsemill.retrieval.latency import alternate, report
+    from sparsemill.retrieval.queries import open_job_queries
     from sparsemill.retrieval.retriever import open_search
 
     spec = job.spec
@@ -19,9 +20,7 @@ def run(job: Job) -> None:
         "bm25" if spec["kind"] == "bm25" else spec["engine"],
         job.input("index"),
         **spec["bm25"],
-        model=job.input("model") if "model" in job.inputs else None,
-        idf=job.input("idf") / "idf.json" if "idf" in job.inputs else None,
-        query_length=spec.get("query_length"),
+        queries=open_job_queries(job, threads=1),
     )
     queries = read_queries(job.input("collection"), split=spec["split"])
     texts = [[query.text] for query in queries[:: math.ceil(len(queries) / spec["queries"])]]  # spread over the split

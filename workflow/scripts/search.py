@@ -7,6 +7,7 @@ from sparsemill.job import Job, main
 
 def run(job: Job) -> None:
     from sparsemill.data.collection import read_queries
+    from sparsemill.retrieval.queries import open_job_queries
     from sparsemill.retrieval.retriever import open_search, retrieve
     from sparsemill.retrieval.sidecar import write_described_run
 
@@ -16,9 +17,7 @@ def run(job: Job) -> None:
         job.input("index"),
         k1=spec.get("k1", 0.9),
         b=spec.get("b", 0.4),
-        model=job.input("model") if "model" in job.inputs else None,
-        idf=job.input("idf") / "idf.json" if "idf" in job.inputs else None,
-        query_length=spec.get("query_length"),
+        queries=open_job_queries(job),
     )
     queries = read_queries(job.input("collection"), split=spec["split"])
     drop = {"drop": True, "keep": False}[spec["self_hits"]]

@@ -1,4 +1,4 @@
-"""Encode documents to sparse vectors: sorted by length, batched by tokens, a shard at a time."""
+"""Encode texts to sparse vectors: sorted by length, batched by tokens."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +15,24 @@ from sparsemill.models.head import attach_head
 from sparsemill.progress import Progress
 
 
-def load_encoder(folder: Path, *, document_length: int, device: str, head: str = "chunked") -> SparseEncoder:
-    """Open a trained retriever for encoding documents of up to `document_length` tokens, with the head `head` names."""
+def load_encoder(
+    folder: Path, *, length: int, device: str, task: str = "document", head: str = "chunked"
+) -> SparseEncoder:
+    """Open a trained retriever for encoding texts of up to `length` tokens.
+
+    Args:
+        folder: what training wrote.
+        length: tokens of a text, special tokens included.
+        device: `cpu` or `cuda`.
+        task: `document` or `query`, of a retriever that encodes queries.
+        head: `chunked` or `triton`.
+
+    Raises:
+        UserError: the model has fewer positions.
+    """
     encoder = SparseEncoder(str(folder / "model"), device=device, local_files_only=True)
-    transformer = encoder[0].sub_modules["document"][0]
-    check_length(transformer.auto_model.config, document_length, key="encode_length")
-    transformer.max_seq_length = document_length
+    config = encoder[0].sub_modules[task][0].auto_model.config
+    check_length(config, length, key="encode_length" if task == "document" else "query_length")
     attach_head(encoder, kind=head, device=device)
     encoder.eval()
     return encoder
@@ -36,37 +48,45 @@ def _rows(vectors: torch.Tensor) -> sparse.csr_matrix:
 
 
 @torch.inference_mode()
-def encode_documents(
-    encoder: SparseEncoder, texts: Sequence[str], *, tokens: int, precision: str, label: str
+def encode_texts(
+    encoder: SparseEncoder,
+    texts: Sequence[str],
+    *,
+    task: str,
+    length: int,
+    tokens: int,
+    precision: str,
+    progress: Progress | None = None,
 ) -> sparse.csr_matrix:
     """Encode texts in order.
 
     Args:
         encoder: from `load_encoder`.
-        texts: title and text of each document; an empty text gives an empty row.
+        texts: title and text of each document, or queries; an empty text gives an empty row.
+        task: `document` or `query`.
+        length: tokens kept of a text, special tokens included.
         tokens: bound on the padded tokens of one batch.
         precision: `fp32`, or `bf16` by autocast.
-        label: of the progress lines.
+        progress: counts texts.
 
     Returns:
         [texts, vocabulary] CSR, float32, column indices sorted.
     """
-    tokenizer = encoder[0].sub_modules["document"][0].tokenizer
-    limit = encoder[0].sub_modules["document"][0].max_seq_length
+    tokenizer = encoder[0].sub_modules[task][0].tokenizer
     if not texts:
         return sparse.csr_matrix((0, len(tokenizer)), dtype=np.float32)
-    encoded: list[list[int]] = tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"]
-    progress = Progress(label, len(texts), unit="doc")
+    encoded: list[list[int]] = tokenizer(list(texts), truncation=True, max_length=length)["input_ids"]
     order: list[int] = []
     parts: list[Any] = []
     device = str(encoder.device).split(":")[0]
     for batch in token_batches([len(ids) for ids in encoded], tokens=tokens):
         features = tokenizer.pad({"input_ids": [encoded[row] for row in batch]}, return_tensors="pt").to(encoder.device)
         with torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16"):
-            vectors = encoder({**features, "task": "document"})["sentence_embedding"].float()
+            vectors = encoder({**features, "task": task})["sentence_embedding"].float()
         parts.append(_rows(vectors))
         order.extend(batch)
-        progress.advance(len(batch))
+        if progress:
+            progress.advance(len(batch))
     stacked = sparse.vstack(parts, format="csr", dtype=np.float32)[np.argsort(np.array(order))]
     empty = np.array([not text.strip() for text in texts])
     stacked = sparse.csr_matrix(sparse.diags((~empty).astype(np.float32)) @ stacked)

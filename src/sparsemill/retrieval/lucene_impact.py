@@ -7,6 +7,7 @@ which makes the same index about ten times faster.
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from sparsemill.retrieval.vectors import quantise, read_shards, round_weights
 
 SETTINGS = "impact.json"
 _DELIMITER = "|"
+_CLAUSES = 100_000
 _UNSAFE = re.compile(r"[\s%|]")
 
 
@@ -101,8 +103,9 @@ class LuceneImpact:
                 "build": "()Lorg/apache/lucene/search/BooleanQuery;",
             },
         )
-        # A token weighs the same in every query of an inference-free model, so few clauses are ever made.
-        self._clauses: dict[tuple[int, int], Any] = {}
+        # A token weighs the same in every query of an inference-free model, so few clauses are ever made; bounded,
+        # because the weights of encoded queries are all different.
+        self._clause = lru_cache(maxsize=_CLAUSES)(self._make_clause)
 
     def search(self, queries: Any, k: int) -> list[list[Hit]]:
         """The k best documents of each row; see `Engine.search`. Query weights are quantised as documents are.
@@ -122,15 +125,12 @@ class LuceneImpact:
 
     def _query(self, columns: list[int], impacts: list[int]) -> Any:
         builder = self._builder()
-        for pair in zip(columns, impacts, strict=True):
-            if pair[1] == 0:
-                continue
-            if pair not in self._clauses:
-                self._clauses[pair] = self._clause(*pair)
-            builder.add(self._clauses[pair])
+        for column, impact in zip(columns, impacts, strict=True):
+            if impact:
+                builder.add(self._clause(column, impact))
         return builder.build()
 
-    def _clause(self, column: int, impact: int) -> Any:
+    def _make_clause(self, column: int, impact: int) -> Any:
         occur = java("org.apache.lucene.search.BooleanClause$Occur").SHOULD
         match = java("org.apache.lucene.search.TermQuery")(
             java("org.apache.lucene.index.Term")(FIELD, term(self._vocabulary[column]))

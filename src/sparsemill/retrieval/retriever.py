@@ -8,6 +8,7 @@ from sparsemill.data.collection import Query
 from sparsemill.errors import UserError
 from sparsemill.progress import Progress
 from sparsemill.retrieval.engine import Engine
+from sparsemill.retrieval.queries import Queries
 from sparsemill.retrieval.runs import Hit, Run
 
 Search = Callable[[list[str], int], list[list[Hit]]]
@@ -22,9 +23,7 @@ def open_search(
     *,
     k1: float = 0.9,
     b: float = 0.4,
-    model: Path | None = None,
-    idf: Path | None = None,
-    query_length: int | None = None,
+    queries: Queries | None = None,
 ) -> Search:
     """Open an index for query texts.
 
@@ -33,9 +32,7 @@ def open_search(
         index: folder that `build_index` made for that engine.
         k1: of BM25.
         b: of BM25.
-        model: folder with the tokenizer and the query weights; not for BM25.
-        idf: table that replaces the model's query weights.
-        query_length: tokens kept of a query; not for BM25.
+        queries: see `open_queries`; not for BM25.
 
     Raises:
         UserError: the engine is unknown, or a file is missing.
@@ -44,15 +41,13 @@ def open_search(
         from sparsemill.retrieval.lucene_bm25 import LuceneBm25
 
         return LuceneBm25(index, k1=k1, b=b).search
-    if model is None or query_length is None:
-        raise UserError(f"engine {engine}: a model's folder and `query_length` are needed to encode queries")
-    from sparsemill.retrieval.query_encoder import QueryEncoder
-
-    encoder = QueryEncoder(model, query_length=query_length, idf=idf)
+    if queries is None:
+        raise UserError(f"engine {engine}: a model's folder is needed to encode queries")
+    encode = queries.encode
     opened, unit = _open_sparse(engine, index)
 
     def search(texts: list[str], k: int) -> list[list[Hit]]:
-        found = opened.search(encoder.encode(texts), k)
+        found = opened.search(encode(texts), k)
         return [[Hit(hit.doc_id, hit.score / unit) for hit in hits] for hits in found]
 
     return search

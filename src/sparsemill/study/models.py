@@ -414,6 +414,15 @@ class Training(Model):
         return self
 
 
+class Pruning(Model):
+    """Weights that a vector loses."""
+
+    max_ratio: float | None = Field(
+        default=None, gt=0, lt=1, description="drop weights below this share of the vector's largest (null: none)"
+    )
+    top_k: Positive | None = Field(default=None, description="keep the N largest weights (null: all)")
+
+
 class Pretraining(Training):
     """Pre-training from a backbone; normalisation rows are built while training, from cached embeddings."""
 
@@ -432,6 +441,10 @@ class Experiment(Training):
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1, description="one model per seed")
     encode_length: Positive = Field(default=512, description="tokens kept of a document when the corpus is encoded")
     quantisation: Positive = Field(default=100, description="impacts are round(weight * N) in the Lucene index")
+    prune: Annotated[Pruning, LATER] = Field(default=Pruning(), description="weights that encoded documents lose")
+    query_prune: Annotated[Pruning, LATER] = Field(
+        default=Pruning(), description="weights that encoded queries lose (query_side: lexical, splade)"
+    )
 
     @field_validator("seeds")
     @classmethod
@@ -439,6 +452,12 @@ class Experiment(Training):
         if len(set(seeds)) != len(seeds):
             raise ValueError("a seed is named twice")
         return seeds
+
+    @model_validator(mode="after")
+    def _only_encoded_queries_are_pruned(self) -> "Experiment":
+        if self.query_prune != Pruning() and not self.siamese:
+            raise ValueError(f"query_prune: queries of query_side {self.query_side} are not encoded; remove it")
+        return self
 
 
 # --- tables ------------------------------------------------------------------------------------------------------

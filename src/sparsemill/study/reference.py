@@ -155,9 +155,12 @@ def _describe(heading: str, title: str, models: list[type[Model]], shown: dict[t
     shown.update(dict.fromkeys(models, title))
     fields = {key: field for model in models for key, field in model.model_fields.items()}
     for key, field in fields.items():
-        inner = [model for model in models_in(field.annotation) if model not in shown]
+        found = models_in(field.annotation)
+        inner = [model for model in found if model not in shown]
         if inner:
             yield from _describe(f"{heading}#", key, inner, shown)
+        elif found and (twin := shown[found[0]]) != key:
+            yield from (f"{heading}# `{key}`", "", f"Its keys are those of [`{twin}`](#{twin}).", "")
 
 
 def readme() -> str:

@@ -16,6 +16,7 @@ from sparsemill.study.models import (
     Collection,
     Column,
     Experiment,
+    Pruning,
     Row,
     Study,
     Table,
@@ -168,6 +169,22 @@ def _collection_rules(collection: Collection) -> Spec:
     return {"split": collection.split, "self_hits": collection.self_hits}
 
 
+def queries(study: Study, experiment: str, *, device: str) -> Spec:
+    """How an experiment's queries are encoded; see `sparsemill.retrieval.queries.open_queries`."""
+    chosen = study.experiments[experiment]
+    spec: Spec = {"query_length": chosen.query_length}
+    if chosen.siamese:
+        spec["encoder"] = {
+            "device": device,
+            "precision": study.encode_precision,
+            "tokens": study.encode_tokens,
+            "prune": _dump(chosen.query_prune),
+            # The Triton kernel runs on a GPU only.
+            **(_dump(study, include={"head"}) if device != "cpu" else {}),
+        }
+    return spec
+
+
 def search(study: Study, system: str, variant: str, collection: str, engine: str) -> Spec:
     """How a system's run is made."""
     kind = system_kind(study, system)
@@ -181,8 +198,7 @@ def search(study: Study, system: str, variant: str, collection: str, engine: str
     elif kind == "dense":
         return _versioned("search_dense", spec)
     else:
-        experiment = study.experiments[system]
-        spec["query_length"] = experiment.query_length
+        spec |= queries(study, system, device=study.device)
     return _versioned("search", spec)
 
 
@@ -207,7 +223,16 @@ def mine_candidates(study: Study, training_set: str) -> Spec:
 
 
 def _training(study: Study, spec: Training, stage: str, seed: int) -> Spec:
-    drop = {"seeds", "encode_length", "quantisation", "retrieval_idf", "assumed", "model"}
+    drop = {
+        "seeds",
+        "encode_length",
+        "quantisation",
+        "prune",
+        "query_prune",
+        "retrieval_idf",
+        "assumed",
+        "model",
+    }
     resolved = {
         **_dump(spec, exclude=drop),
         # As the first release wrote it.
@@ -240,7 +265,7 @@ def trained_facts(study: Study, key: str) -> Spec:
 def encode_corpus(study: Study, experiment: str, shard: str) -> Spec:
     """Encoding of one shard."""
     chosen: Experiment = study.experiments[experiment]
-    spec = {
+    spec: Spec = {
         "encode_length": chosen.encode_length,
         "encode_tokens": study.encode_tokens,
         "precision": study.encode_precision,
@@ -249,6 +274,8 @@ def encode_corpus(study: Study, experiment: str, shard: str) -> Spec:
         "shards": study.shards,
         **_dump(study, include={"head"}),
     }
+    if chosen.prune != Pruning():
+        spec["prune"] = _dump(chosen.prune)
     return _versioned("encode_corpus", spec)
 
 
@@ -263,8 +290,7 @@ def measure_sparsity(study: Study, system: str, variant: str, collection: str) -
     """FLOPS and lengths."""
     spec: Spec = {"split": study.collections[collection].split, "kind": system_kind(study, system)}
     if system in study.experiments:
-        chosen = study.experiments[system]
-        spec |= {"query_length": chosen.query_length, "quantisation": chosen.quantisation}
+        spec |= queries(study, system, device="cpu") | {"quantisation": study.experiments[system].quantisation}
     return _versioned("measure_sparsity", {**_identity(system, variant, collection, ""), **spec})
 
 
@@ -279,7 +305,7 @@ def measure_latency(study: Study, system: str, variant: str, collection: str) ->
         "bm25": _dump(reference_bm25(study)[1], exclude={"kind"}),
     }
     if system in study.experiments:
-        spec["query_length"] = study.experiments[system].query_length
+        spec |= queries(study, system, device="cpu")
     return _versioned("measure_latency", {**_identity(system, variant, collection, "lucene"), **spec})
 
 
@@ -359,6 +385,10 @@ def explain_queries(study: Study, name: str) -> Spec:
         "labels": _labels(study, shown),
         "query_lengths": {system: study.experiments[system].query_length for system in chosen.systems},
     }
+    encoded = {system: queries(study, system, device="cpu") for system in chosen.systems}
+    encoders = {system: spec["encoder"] for system, spec in encoded.items() if "encoder" in spec}
+    if encoders:
+        spec["encoders"] = encoders
     return _versioned("explain_queries", spec)
 
 

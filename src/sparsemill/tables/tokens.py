@@ -3,24 +3,23 @@
 from pathlib import Path
 
 from sparsemill.data.tokenizer import read_tokenizer, read_vocabulary
-from sparsemill.retrieval.query_encoder import QueryEncoder
+from sparsemill.retrieval.queries import Queries
 
 
 class Tokens:
     """Tokenizer and query weights of a model's folder, as search uses them.
 
     Args:
-        folder: holds `tokenizer.json` and `query_weights.json`.
-        query_length: tokens kept of a query.
-        idf: `idf.json` whose weights replace those of the model.
+        folder: holds `tokenizer.json`.
+        queries: the query side of that model.
 
     Raises:
-        UserError: a file is missing or belongs to another model.
+        UserError: the file is missing.
     """
 
-    def __init__(self, folder: Path, *, query_length: int, idf: Path | None = None) -> None:
+    def __init__(self, folder: Path, queries: Queries) -> None:
         self._tokenizer = read_tokenizer(folder)
-        self._encoder = QueryEncoder(folder, query_length=query_length, idf=idf)
+        self._queries = queries
         self.vocabulary = read_vocabulary(folder)
 
     def split(self, text: str) -> list[str]:
@@ -28,7 +27,8 @@ class Tokens:
         return list(self._tokenizer.encode(text, add_special_tokens=False).tokens)
 
     def weigh(self, text: str) -> dict[str, float]:
-        """Weights of a query's distinct tokens in the order of the text; those without weight are left out."""
-        row = self._encoder.encode([text])
+        """Weights of a query: its own tokens in the order of the text, then those of its expansion, strongest first."""
+        row = self._queries.encode([text])
         weights = {self.vocabulary[token]: float(weight) for token, weight in zip(row.indices, row.data, strict=True)}
-        return {token: weights[token] for token in dict.fromkeys(self.split(text)) if token in weights}
+        own = {token: weights.pop(token) for token in dict.fromkeys(self.split(text)) if token in weights}
+        return own | dict(sorted(weights.items(), key=lambda item: -item[1]))
