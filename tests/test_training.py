@@ -9,17 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from sentence_transformers.sparse_encoder import SparseEncoder
+from stages import without_dropout
 from tiny import rows, texts, training_inputs, write_inputs
+from torch import Tensor
 
 from sparsemill.errors import UserError
 from sparsemill.files import read_json, write_json
 from sparsemill.job import main
 from sparsemill.study.models import Ensemble, Training
-from sparsemill.training.metrics import truncate_records
-from sparsemill.training.recipe import state_folder, train
+from sparsemill.training.checkpoints import COMPLETE, last_checkpoint, state_folder
+from sparsemill.training.metrics import Recorder, truncate_records
+from sparsemill.training.objective import Objective
+from sparsemill.training.recipe import train
 from sparsemill.training.stage import run_training
-from sparsemill.training.trainer import COMPLETE, last_checkpoint
 
 RECIPE = {
     "training_set": "invented",
@@ -92,6 +96,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
+def parameters(folder: Path) -> dict[str, Tensor]:
+    """All but the biases of keys: softmax cancels them, their gradient is rounding alone, and AdamW makes it large."""
+    found = load_file(folder / "model" / "document_0_Transformer" / "model.safetensors")
+    return {key: value for key, value in found.items() if not key.endswith("self.key.bias")}
+
+
 @pytest.fixture(scope="module")
 def whole(inputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An uninterrupted run."""
@@ -140,6 +150,7 @@ def test_outputs_open_and_records_are_complete(whole: Path) -> None:
         "lambda_d",
         "active_tokens",
         "learning_rate",
+        "gradient_norm",
     }
     assert all(set(record) == expected for record in found)
     # means over two steps of 1e-3 (t / 4)^2
@@ -278,6 +289,114 @@ def test_an_interrupted_stage_starts_anew_when_an_input_has_changed(
     finally:
         described.unlink()
     assert read_json(tmp_path / "out" / "manifest.json")["facts"]["resumed_at_step"] == 0
+
+
+PLAIN = {"steps": 4, "regulariser": {"lambda_d": 0}}
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Inputs whose model has no dropout."""
+    found = write_inputs(tmp_path_factory.mktemp("calm"))
+    without_dropout(found["start"])
+    return found
+
+
+def difference(inputs: dict[str, Any], folder: Path, options: dict[str, Any], changed: dict[str, Any]) -> float:
+    """Largest difference between the parameters of two trainings."""
+    found = []
+    for name, chosen in (("one", options), ("two", options | changed)):
+        run(inputs, folder / name, **chosen)
+        found.append(parameters(folder / name / "out"))
+    return max(float((found[0][key] - found[1][key]).abs().max()) for key in found[0])
+
+
+@pytest.mark.parametrize(
+    "options", [PLAIN, PLAIN | {"kl_weight": 0, "infonce_weight": 1.0, "max_grad_norm": 1.0}], ids=["kl", "infonce"]
+)
+def test_accumulation_equals_the_larger_batch(calm: dict[str, Any], tmp_path: Path, options: dict[str, Any]) -> None:
+    assert difference(calm, tmp_path, options, {"accumulation": 2}) < 1e-6
+
+
+def test_micro_steps_are_no_steps(calm: dict[str, Any], tmp_path: Path) -> None:
+    """Schedules, records and checkpoints count optimiser steps."""
+    options = {"regulariser": {"lambda_d": 0, "warmup_steps": 4}}
+    _, expected = run(calm, tmp_path / "one", **options)
+    _, found = run(calm, tmp_path / "two", accumulation=4, **options)
+    assert [record["step"] for record in found] == [2, 4, 6, 8]
+    for one, two in zip(expected, found, strict=True):
+        # FLOPS is a statistic of the batch, here of the micro-batch; its weight is 0
+        same = {name: two[name] for name in ("time", "flops_penalty")}
+        assert two == pytest.approx(one | same, rel=1e-4)
+
+
+@pytest.mark.parametrize("key", ["in_batch", "regulariser"])
+def test_accumulation_is_refused_for_statistics_of_the_batch(key: str) -> None:
+    options = {"in_batch": {"in_batch": True}, "regulariser": {"regulariser": {"lambda_d": 1e-3}}}[key]
+    with pytest.raises(ValueError, match=rf"{key}.* is a statistic of the whole batch.*; use grad_cache instead"):
+        Training.model_validate(RECIPE | PLAIN | {"accumulation": 2} | options)
+
+
+def test_accumulation_must_divide_the_batch(inputs: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"queries_per_step: 4 cannot be shared by 1 processes with accumulation 3"):
+        run(inputs, tmp_path, accumulation=3, **PLAIN)
+
+
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_grad_cache_equals_the_plain_step(calm: dict[str, Any], tmp_path: Path, in_batch: bool) -> None:
+    options = {"steps": 4, "in_batch": in_batch, "infonce_weight": 0.5}
+    assert difference(calm, tmp_path, options, {"grad_cache": 5}) < 1e-6
+
+
+def test_grad_cache_resumes_to_the_same_bytes(inputs: dict[str, Any], tmp_path: Path) -> None:
+    options = {"grad_cache": 5, "in_batch": True}
+    run(inputs, tmp_path / "whole", **options)
+    with pytest.raises(StoppedError):
+        run(inputs, tmp_path / "parts", stream=stop_at(4), **options)
+    assert run(inputs, tmp_path / "parts", **options)[0]["resumed_at_step"] == 3
+    assert contents(tmp_path / "parts" / "out") == contents(tmp_path / "whole" / "out")
+
+
+def test_gradient_checkpointing_changes_nothing(inputs: dict[str, Any], tmp_path: Path) -> None:
+    assert difference(inputs, tmp_path, {"steps": 4}, {"gradient_checkpointing": True}) < 1e-6
+
+
+def test_fp16_needs_a_gpu(inputs: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="precision: fp16 needs a GPU; use bf16 or fp32 on a CPU"):
+        run(inputs, tmp_path, precision="fp16")
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_what_is_not_finite_spoils_no_parameter(
+    inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """The fourth step fails, between checkpoints of every step."""
+    terms = Objective.terms
+
+    def broken(self: Objective, queries: Tensor, documents: Tensor, labels: Any) -> dict[str, Tensor]:
+        if self.step == 3 and what == "gradient":
+            documents.register_hook(lambda gradient: gradient * torch.inf)
+        found = terms(self, queries, documents, labels)
+        if self.step == 3 and what == "loss":
+            found["kl"] = found["kl"] * torch.nan
+            self.statistics["kl"] = torch.nan
+        return found
+
+    monkeypatch.setattr(Objective, "terms", broken)
+    before: list[dict[str, Tensor]] = []
+    update = Recorder.on_pre_optimizer_step
+
+    def watched(self: Recorder, *arguments: Any, **options: Any) -> None:
+        before.append({name: value.detach().clone() for name, value in options["model"].named_parameters()})
+        update(self, *arguments, **options)
+
+    monkeypatch.setattr(Recorder, "on_pre_optimizer_step", watched)
+    with pytest.raises(UserError, match=rf"^step 4: the {what} is not finite"):
+        run(inputs, tmp_path, checkpoint_steps=1)
+    assert last_checkpoint(tmp_path / "state") == tmp_path / "state" / "checkpoint-3"
+    saved = load_file(tmp_path / "state" / "checkpoint-3" / "encoder.safetensors")
+    assert all(torch.equal(before[-1][name], value) for name, value in saved.items() if name in before[-1])
+    assert not contents(tmp_path / "out")
 
 
 @pytest.mark.parametrize("query_side", ["binary", "idf"])

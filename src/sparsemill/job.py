@@ -73,9 +73,14 @@ def _parse_json(option: str, text: str) -> Any:
         raise UserError(f"{option}: not JSON at character {error.pos}: {error.msg}") from None
 
 
+def _process() -> int:
+    """Which of several processes of one stage this is (`torchrun`); 0 writes, the others only compute."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def _start_logging(path: Path | None) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler()]
-    if path is not None:
+    if path is not None and _process() == 0:
         path.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
     handlers[0].setLevel(logging.WARNING)
@@ -93,6 +98,9 @@ def input_contents(inputs: dict[str, list[Path]]) -> dict[str, str]:
 
 
 def _execute(job: Job, run: Callable[[Job], None]) -> None:
+    if _process() > 0:
+        run(job)
+        return
     started = time.time()
     with atomic_folder(job.out) as folder:
         job.out = folder
@@ -112,7 +120,8 @@ def _execute(job: Job, run: Callable[[Job], None]) -> None:
 
 
 def _fail(stage: str, message: str, status: int) -> int:
-    print(f"{stage}: error: {message}", file=sys.stderr, flush=True)
+    who = f"{stage}[{_process()}]" if _process() else stage
+    print(f"{who}: error: {message}", file=sys.stderr, flush=True)
     logger.info("failed: %s", message, exc_info=True)
     return status
 
@@ -120,13 +129,15 @@ def _fail(stage: str, message: str, status: int) -> int:
 def main(stage: str, run: Callable[[Job], None], *, doc: str | None = None, argv: list[str] | None = None) -> int:
     """Run a stage's command line and return its exit status.
 
+    Under `torchrun` the first process writes outputs, manifest and log.
     0: done; 2: a user's mistake, told in one line; 130: interrupted. An unforeseen exception keeps its traceback.
     """
     arguments = _parse(stage, doc, argv)
     _start_logging(arguments.log)
     limit_threads(arguments.threads)
     key = arguments.key or arguments.out.as_posix()
-    print(f"> {stage}: {key}", file=sys.stderr, flush=True)
+    if _process() == 0:
+        print(f"> {stage}: {key}", file=sys.stderr, flush=True)
     try:
         text = arguments.spec
         spec = read_json(Path(text[1:])) if text.startswith("@") else _parse_json("--spec", text)

@@ -322,7 +322,7 @@ class Training(Model):
         default="log1p_relu", description="of a logit x: log(1 + relu(x)), or log(1 + log(1 + relu(x))) (2504.14839)"
     )
     steps: Positive = Field(description="optimiser steps")
-    queries_per_step: Positive = Field(description="queries in one batch")
+    queries_per_step: Positive = Field(description="queries in one batch, over all devices")
     documents_per_query: Positive = Field(description="the positive and N - 1 candidates")
     in_batch: Annotated[Literal["none", "documents", "positives"], WithJsonSchema({"enum": IN_BATCH})] = Field(
         default="none",
@@ -355,7 +355,28 @@ class Training(Model):
     query_regulariser: Annotated[QueryRegulariser | None, LATER] = Field(
         default=None, description="the penalty on queries, where they are encoded"
     )
-    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="number format of the matrix products")
+    gather: Annotated[bool, LATER] = Field(
+        default=True,
+        description="several devices: in-batch documents are those of all devices, so that their number changes "
+        "nothing; false: only those of the query's own device",
+    )
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        default="fp32", description="number format of the matrix products; fp16 (GPU only) scales the loss"
+    )
+    accumulation: Annotated[Positive, LATER] = Field(
+        default=1,
+        description="micro-batches that a step is split into; only for losses that are means over queries, without "
+        "statistics of the batch",
+    )
+    grad_cache: Annotated[Positive | None, LATER] = Field(
+        default=None,
+        description="documents encoded at a time, in the memory of as many; the step stays whole, for every loss "
+        "(null: all at once)",
+    )
+    gradient_checkpointing: Annotated[bool, LATER] = Field(
+        default=False, description="compute activations again in the backward pass instead of keeping them"
+    )
+    compile: Annotated[bool, LATER] = Field(default=False, description="compile the encoder with torch.compile")
     checkpoint_steps: Positive = Field(default=1000, description="steps between checkpoints")
     log_steps: Positive = Field(default=10, description="steps between metric records")
     assumed: dict[str, str] = Field(
@@ -375,6 +396,29 @@ class Training(Model):
         words = {"false": "none", "true": "documents"}
         given = str(values.get("in_batch")).lower() if isinstance(values, dict) else ""
         return values | {"in_batch": words[given]} if given in words else values
+
+    @model_validator(mode="after")
+    def _accumulation_is_exact(self) -> "Training":
+        if self.accumulation == 1:
+            return self
+        if self.grad_cache is not None:
+            raise ValueError("accumulation and grad_cache both bound memory; remove accumulation")
+        statistics = [name for name, used in self._statistics_of_the_batch().items() if used]
+        if statistics:
+            raise ValueError(
+                f"accumulation: {statistics[0]} is a statistic of the whole batch, which micro-batches would change; "
+                "use grad_cache instead"
+            )
+        return self
+
+    def _statistics_of_the_batch(self) -> dict[str, bool]:
+        queries = self.query_regulariser
+        return {
+            f"in_batch: {self.in_batch}": self.in_batch != "none",
+            "anti_zero_weight": self.anti_zero_weight > 0,
+            "regulariser.kind: flops": self.regulariser.kind == "flops" and self.regulariser.lambda_d > 0,
+            "query_regulariser.kind: flops": queries is not None and queries.kind == "flops" and queries.lambda_q > 0,
+        }
 
     @model_validator(mode="after")
     def _there_is_a_loss(self) -> "Training":

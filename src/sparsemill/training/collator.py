@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from sparsemill.losses.rows import row_documents
+from sparsemill.training import processes
 from sparsemill.training.data import Targets, TrainingData
 from sparsemill.training.schedule import Record
 
@@ -41,25 +42,36 @@ class Collator:
 
     valid_label_columns: tuple[str, ...] = ("label",)
 
-    def __init__(self, data: TrainingData, targets: Targets | None, preprocess: Preprocess, *, in_batch: str) -> None:
+    def __init__(
+        self,
+        data: TrainingData,
+        targets: Targets | None,
+        preprocess: Preprocess,
+        *,
+        in_batch: str,
+        gather: bool = True,
+    ) -> None:
         self.data, self.targets, self.preprocess = data, targets, preprocess
-        self.in_batch = in_batch
+        self.in_batch, self.gather = in_batch, gather
 
     def __call__(self, records: list[Record]) -> dict[str, Any]:
         """Inputs `query_*`, `documents_*` (queries * documents per query, query by query) and `label`.
 
         `label` holds `positives` and `excluded` (see `excluded_negatives`), and `targets` where there are teachers.
+        Several processes get the same records: each represents its share of them, and labels all (`gather`) or its own.
         """
-        queries = [self.data.queries[self.data.rows[record.query]] for record in records]
-        documents = [self.data.documents[document] for record in records for document in record.documents]
+        share = processes.share(records)
+        labelled = records if self.gather else share
+        queries = [self.data.queries[self.data.rows[record.query]] for record in share]
+        documents = [self.data.documents[document] for record in share for document in record.documents]
         batch: dict[str, Any] = {}
         for column, texts, task in (("query", queries, "query"), ("documents", documents, "document")):
             tensors = self.preprocess(texts, task=task)
             batch |= {f"{column}_{name}": value for name, value in tensors.items()}
         own, excluded = excluded_negatives(
-            records, self.data.positives, in_batch=self.in_batch, local=range(len(records))
+            labelled, self.data.positives, in_batch=self.in_batch, local=range(len(labelled))
         )
         batch["label"] = {"positives": torch.from_numpy(own), "excluded": torch.from_numpy(excluded)}
         if self.targets is not None:
-            batch["label"]["targets"] = torch.from_numpy(self.targets.rows(records))
+            batch["label"]["targets"] = torch.from_numpy(self.targets.rows(labelled))
         return batch

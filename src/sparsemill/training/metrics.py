@@ -1,7 +1,6 @@
 """The record of a training run: `metrics.jsonl`, progress lines and the live stream, from one callback."""
 
 import json
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from sparsemill.errors import UserError
 from sparsemill.progress import Progress
+from sparsemill.training import processes
+from sparsemill.training.guards import DenseGuard, check_step
 from sparsemill.training.objective import Objective
 
 Stream = Callable[[dict[str, float]], None]
@@ -25,53 +25,69 @@ def truncate_records(path: Path, *, step: int) -> None:
         path.write_text("".join(kept), encoding="utf-8")
 
 
-class Recorder(TrainerCallback, ExportableState):  # type: ignore[misc]  # transformers is untyped
-    """Averages the objective's statistics over `log_steps` and writes one record for each such span.
+def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
+    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
 
-    Checkpoints keep the span that is under way, so that a resumed run writes the records of an uninterrupted one.
+
+class Recorder(TrainerCallback, ExportableState):  # type: ignore[misc]  # transformers is untyped
+    """Checks every step, averages the objective's statistics over `log_steps` and writes one record for each such span.
+
+    Only the first of several processes writes. Checkpoints keep the span that is under way, so that a resumed run
+    writes the records of an uninterrupted one.
     """
 
-    def __init__(self, objective: Objective, path: Path, stream: Stream, *, log_steps: int, progress: Progress) -> None:
+    def __init__(
+        self, objective: Objective, path: Path, stream: Stream, *, guard: DenseGuard, log_steps: int, progress: Progress
+    ) -> None:
         self.objective, self.path, self.stream = objective, path, stream
-        self.log_steps, self.progress = log_steps, progress
+        self.guard, self.log_steps, self.progress = guard, log_steps, progress
         self.span: list[dict[str, float]] = []
+        self._parts: list[dict[str, float]] = []
 
     def state(self) -> dict[str, Any]:
         """What the trainer writes into `trainer_state.json` of a checkpoint."""
-        return {"args": {}, "attributes": {"span": self.span}}
+        return {"args": {}, "attributes": {"span": self.span, "guard": self.guard.state()}}
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
         """Go on from a checkpoint's `trainer_state.json`."""
-        self.span = checkpoint["stateful_callbacks"][type(self).__name__]["attributes"]["span"]
+        attributes = checkpoint["stateful_callbacks"][type(self).__name__]["attributes"]
+        self.span = attributes["span"]
+        self.guard.restore(attributes["guard"])
         self.progress.resume(checkpoint["global_step"])
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Tell the objective the global step, so that schedules survive a resume."""
         self.objective.step = state.global_step
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Check the step, count it, and write a record at the end of a span."""
-        statistics = self.objective.statistics
-        self._check(statistics, state.global_step)
+    def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Keep the statistics of a micro-batch."""
+        self._parts.append(self.objective.statistics)
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Check the step before it changes a parameter."""
+        statistics = _mean([*self._parts, self.objective.statistics])
+        self._parts = []
+        statistics["gradient_norm"] = self.objective.gradient_norm
+        check_step(statistics, state.global_step + 1)
         self.span.append(statistics)
-        note = f"loss={statistics['loss']:.3f}, active={statistics['active_tokens']:.0f}"
-        self.progress.advance(note=note)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Count the step, and write a record at the end of a span."""
+        statistics = self.span[-1]
+        self.guard.check(statistics["active_tokens"], state.global_step)
+        if processes.number() == 0:
+            note = f"loss={statistics['loss']:.3f}, active={statistics['active_tokens']:.0f}"
+            self.progress.advance(note=note)
         if state.global_step % self.log_steps == 0 or state.global_step == state.max_steps:
             rate = kwargs["lr_scheduler"].get_last_lr()[0]
             self._write(state.global_step, rate)
 
-    def _check(self, statistics: dict[str, float], step: int) -> None:
-        if not math.isfinite(statistics["loss"]):
-            raise UserError(f"step {step}: the loss is not finite; lower learning_rate or use precision: fp32")
-        if statistics["active_tokens"] == 0:
-            raise UserError(
-                f"step {step}: every document vector is zero; lower regulariser.lambda_d, or raise its warmup_steps"
-            )
-
     def _write(self, step: int, rate: float) -> None:
-        record = {name: sum(row[name] for row in self.span) / len(self.span) for name in self.span[0]}
+        record = _mean(self.span)
         record |= {"step": step, "time": time.time(), "learning_rate": rate}
         self.span = []
+        if processes.number() > 0:
+            return
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, sort_keys=True) + "\n")
         self.stream(record)

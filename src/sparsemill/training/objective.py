@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from sparsemill.losses.anti_zero import anti_zero
 from sparsemill.losses.flops import flops
+from sparsemill.losses.gather import gather_rows
 from sparsemill.losses.infonce import infonce
 from sparsemill.losses.kl import kl
 from sparsemill.losses.l0_mask import l0_mask
@@ -14,6 +15,7 @@ from sparsemill.losses.margin_mse import margin_mse, margin_mse_lists
 from sparsemill.losses.rows import score_rows
 from sparsemill.losses.schedule import ramp
 from sparsemill.study.models import QueryRegulariser, Regulariser, Training
+from sparsemill.training import processes
 
 Terms = dict[str, Tensor]
 """Scalars by name."""
@@ -74,6 +76,7 @@ class Objective(nn.Module):
 
     Attributes:
         step: optimiser steps done so far.
+        gradient_norm: of all parameters together, set before every optimiser step.
         statistics: floats of the last forward pass, for the metrics file.
     """
 
@@ -82,22 +85,45 @@ class Objective(nn.Module):
         self.model, self.spec = model, spec
         self.register_buffer("idf", idf, persistent=False)
         self.step = 0
+        self.gradient_norm = 0.0
         self.statistics: dict[str, float] = {}
 
     def forward(self, features: list[dict[str, Any]], labels: dict[str, Tensor]) -> Terms:
         """The weighted terms of the loss, by name, each once; the trainer adds them."""
-        queries, documents = (self.model(part)["sentence_embedding"].float() for part in features)
-        scores = score_rows(queries, documents, in_batch=self.spec.in_batch, slots=self.spec.documents_per_query)
+        queries, documents = (self.represent(part) for part in features)
+        return self.terms(queries, documents, labels)
+
+    def represent(self, features: dict[str, Any]) -> Tensor:
+        """[texts, vocabulary]: representations of queries or of documents."""
+        vectors: Tensor = self.model(features)["sentence_embedding"]
+        return vectors.float()
+
+    def terms(self, queries: Tensor, documents: Tensor, labels: dict[str, Tensor]) -> Terms:
+        """The weighted terms of the loss, from the representations that this process made.
+
+        Statistics of the batch are those of all processes, and so are the rows of documents unless `gather` is false:
+        how many devices share a step changes nothing.
+
+        Args:
+            queries: [queries, vocabulary].
+            documents: [queries * documents per query, vocabulary].
+            labels: of all processes, or of this one if `gather` is false.
+        """
+        own = (queries, documents)
+        queries, documents = gather_rows(queries), gather_rows(documents)
+        ranked = (queries, documents) if self.spec.gather else own
+        scores = score_rows(*ranked, in_batch=self.spec.in_batch, slots=self.spec.documents_per_query)
         terms = ranking_terms(self.spec, scores, labels)
         if self.spec.anti_zero_weight:
             terms["anti_zero"] = self.spec.anti_zero_weight * anti_zero(queries, documents)
         regularisers = self._regularise_documents(terms, documents)
         if self.spec.query_regulariser is not None:
             regularisers |= self._regularise_queries(terms, self.spec.query_regulariser, queries)
-        self.statistics = {name: float(value.detach()) for name, value in terms.items()} | {
+        statistics = {name: float(value.detach()) for name, value in terms.items()} | {
             "loss": float(sum(value.detach() for value in terms.values())),
             **regularisers,
         }
+        self.statistics = processes.mean(statistics, documents.device)
         return terms
 
     def _regularise_documents(self, terms: Terms, documents: Tensor) -> dict[str, float]:

@@ -65,19 +65,27 @@ def _weights(job: Job, spec: Training) -> Path | None:
 
 
 def run_training(job: Job) -> None:
-    """Train as `job.spec` says; resumes from `job.state` where a run of the same spec and inputs was stopped."""
+    """Train as `job.spec` says; resumes from `job.state` where a run of the same spec and inputs was stopped.
+
+    Under `torchrun` every process calls this; the first one writes.
+    """
     quiet_libraries()
     from sparsemill.device import choose_device, set_torch_threads
     from sparsemill.tracking.live import open_stream
-    from sparsemill.training.recipe import state_folder, train
+    from sparsemill.training import processes
+    from sparsemill.training.checkpoints import state_folder
+    from sparsemill.training.recipe import train
 
     job.device = choose_device(job.spec["device"])
     set_torch_threads(job.threads)
+    processes.join(job.device)
     spec = job.spec
     stream = open_stream(job)
     recipe = _recipe(spec)
     ensemble = None if spec["ensemble_spec"] is None else Ensemble.model_validate(spec["ensemble_spec"])
     siamese = ensemble.teachers if ensemble is not None and recipe.in_batch == "documents" else []
+    with processes.first_goes_first():
+        state = state_folder(job.state, {"spec": spec, "inputs": input_contents(job.inputs)})
     facts = train(
         recipe,
         start=_start_folder(job.input("start")),
@@ -86,7 +94,7 @@ def run_training(job: Job) -> None:
         idf=_weights(job, recipe),
         ensemble=ensemble,
         out=job.out,
-        state=state_folder(job.state, {"spec": spec, "inputs": input_contents(job.inputs)}),
+        state=state,
         seed=spec["seed"],
         device=job.device,
         label=job.key,
@@ -94,3 +102,4 @@ def run_training(job: Job) -> None:
         head=spec.get("head", "chunked"),
     )
     job.facts.update(facts)
+    processes.leave()

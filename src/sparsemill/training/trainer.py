@@ -1,5 +1,7 @@
 """The trainer of sentence-transformers with our data order, checkpoints and nothing else changed."""
 
+import logging
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -10,21 +12,39 @@ from sentence_transformers.sparse_encoder import SparseEncoderTrainer, SparseEnc
 from torch.utils.data import DataLoader, Dataset
 from transformers.trainer_callback import PrinterCallback
 
+from sparsemill.errors import UserError
 from sparsemill.study.models import Training
+from sparsemill.training import processes
+from sparsemill.training.checkpoints import mark_complete
+from sparsemill.training.grad_cache import cached_backward
 from sparsemill.training.schedule import Record
 
-COMPLETE = "complete"
 QUERY_TABLE = r"sub_modules\.query\.0\.weight$"
 """Matches the parameter of a learned query side."""
+logger = logging.getLogger(__name__)
+
 STATE = "encoder.safetensors"
 
 
 def training_arguments(spec: Training, *, state: Path, seed: int, device: str) -> SparseEncoderTrainingArguments:
-    """Translate the recipe for the trainer."""
+    """Translate the recipe for the trainer.
+
+    Raises:
+        UserError: queries cannot be shared evenly, or the device has no such precision.
+    """
+    parts = processes.count() * spec.accumulation
+    if spec.queries_per_step % parts:
+        raise UserError(
+            f"queries_per_step: {spec.queries_per_step} cannot be shared by {processes.count()} processes with "
+            f"accumulation {spec.accumulation}; make it a multiple of {parts}"
+        )
+    if spec.precision == "fp16" and device == "cpu":
+        raise UserError("precision: fp16 needs a GPU; use bf16 or fp32 on a CPU")
     return SparseEncoderTrainingArguments(
         output_dir=str(state),
         max_steps=spec.steps,
-        per_device_train_batch_size=spec.queries_per_step,
+        per_device_train_batch_size=spec.queries_per_step // parts,
+        gradient_accumulation_steps=spec.accumulation,
         learning_rate=spec.learning_rate,
         learning_rate_mapping={QUERY_TABLE: spec.query_learning_rate} if spec.query_side == "learned" else {},
         lr_scheduler_type="linear",
@@ -33,6 +53,9 @@ def training_arguments(spec: Training, *, state: Path, seed: int, device: str) -
         weight_decay=spec.weight_decay,
         max_grad_norm=spec.max_grad_norm,
         bf16=spec.precision == "bf16",
+        fp16=spec.precision == "fp16",
+        ddp_find_unused_parameters=False,  # a step has two forward passes, and each would call the other's unused
+        ddp_broadcast_buffers=False,  # positions, the same everywhere; writing them would break the first pass's graph
         seed=seed,
         data_seed=seed,
         use_cpu=device == "cpu",
@@ -48,11 +71,27 @@ def training_arguments(spec: Training, *, state: Path, seed: int, device: str) -
     )
 
 
-class Trainer(SparseEncoderTrainer):  # type: ignore[misc]  # sentence-transformers is untyped
-    """Reads records in the order of a schedule and keeps checkpoints as plain safetensors."""
+def warn_of_devices(spec: Training) -> None:
+    """Say so where the result depends on the number of devices."""
+    if spec.in_batch != "none" and not spec.gather and processes.count() > 1 and processes.number() == 0:
+        logger.warning(
+            "gather is false: in-batch rows hold the documents of %d queries, those of their own device, and not of %d",
+            spec.queries_per_step // processes.count(),
+            spec.queries_per_step,
+        )
 
-    def __init__(self, *, schedule: Dataset[Record], **options: Any) -> None:
-        self.schedule = schedule
+
+class Trainer(SparseEncoderTrainer):  # type: ignore[misc]  # sentence-transformers is untyped
+    """Reads records in the order of a schedule and keeps checkpoints as plain safetensors.
+
+    Args:
+        schedule: all records in order.
+        grad_cache: rows of a mini-batch of GradCache, or None.
+        options: of the trainer of sentence-transformers.
+    """
+
+    def __init__(self, *, schedule: Dataset[Record], grad_cache: int | None = None, **options: Any) -> None:
+        self.schedule, self.grad_cache = schedule, grad_cache
         super().__init__(**options)
         self.remove_callback(PrinterCallback)
 
@@ -61,17 +100,42 @@ class Trainer(SparseEncoderTrainer):  # type: ignore[misc]  # sentence-transform
         return [name for name in super().get_decay_parameter_names(model) if not re.search(QUERY_TABLE, name)]
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Records in schedule order; several processes take turns, batch by batch."""
-        self.accelerator.even_batches = False
-        loader = DataLoader(
+        """Records in schedule order; several processes get the same ones, and the collator takes its share."""
+        return DataLoader(
             self.schedule,
-            batch_size=self.args.train_batch_size,
+            batch_size=self.args.train_batch_size * processes.count(),
             collate_fn=self.data_collator,
             shuffle=False,
             drop_last=True,
         )
-        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
-        return prepared
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        """Forward and backward of a micro-batch; returns the loss, detached."""
+        if self.grad_cache is None:
+            loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
+            return loss
+        model.train()
+        features, labels = self.collect_features(self._prepare_inputs(inputs))
+        self.loss.model = model  # wrapped for several processes
+        with self.accelerator.no_sync(model):  # the encoder is run many times: gradients are averaged once, below
+            loss = cached_backward(
+                features,
+                size=self.grad_cache,
+                represent=self.loss.represent,
+                loss=lambda *vectors: torch.stack(list(self.loss.terms(*vectors, labels).values())).sum(),
+                backward=self.accelerator.backward,
+            )
+        processes.average_gradients(model)
+        return loss
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm)
+        scaler = self.accelerator.scaler
+        if scaler is not None and not math.isfinite(norm) and scaler.get_scale() > 1:
+            self.loss.gradient_norm = 0.0  # overflow at this loss scale: the scaler skips the step and lowers it
+        else:
+            self.loss.gradient_norm = float(norm)
+        return norm
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(output_dir or self.args.output_dir)
@@ -83,13 +147,9 @@ class Trainer(SparseEncoderTrainer):  # type: ignore[misc]  # sentence-transform
 
     def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
         super()._save_checkpoint(*arguments, **options)
-        (Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}" / COMPLETE).touch()
-
-
-def last_checkpoint(state: Path) -> Path | None:
-    """The newest checkpoint that was written to its end, or None."""
-    found = [marker.parent for marker in state.glob(f"checkpoint-*/{COMPLETE}")]
-    return max(found, key=lambda folder: int(folder.name.removeprefix("checkpoint-")), default=None)
+        processes.wait()
+        if processes.number() == 0:
+            mark_complete(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
 
 
 def make_deterministic(seed: int) -> None:
