@@ -3,16 +3,30 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from tiny import TOKENS, language_model, rows, save_language_model, texts, tokenizer
-from transformers import AutoModelForMaskedLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
+from sentence_transformers.sparse_encoder import SparseEncoder
+from tiny import SPECIAL, TOKENS, WIDTH, language_model, rows, save_language_model, texts, tokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    FNetConfig,
+    FNetForMaskedLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+)
 
 from sparsemill.errors import UserError
 from sparsemill.files import read_json, write_json
 from sparsemill.models.backbone import prepare_backbone
-from sparsemill.models.encoder import build_encoder, query_weights
+from sparsemill.models.encoder import build_encoder, query_weights, save_encoder
+from sparsemill.models.head import attach_head
+from sparsemill.models.transform import set_identity_transform
 from sparsemill.study.models import Backbone
+
+KINDS = ["bert", "distilbert", "modernbert", "roberta"]
 
 
 def backbone(folder: Path, **options: Any) -> Backbone:
@@ -79,10 +93,91 @@ def test_identity_transform_does_not_excuse_other_missing_weights(tmp_path: Path
         prepare_backbone(backbone(source, transform="identity"), [], tmp_path / "out")
 
 
-def test_identity_transform_needs_a_bert(tmp_path: Path) -> None:
-    source = save_language_model(tmp_path / "in", "distilbert")
-    with pytest.raises(UserError, match="needs a BERT-like MLM head, not DistilBertForMaskedLM"):
+def test_identity_transform_needs_a_head_that_is_known(tmp_path: Path) -> None:
+    config = FNetConfig(vocab_size=len(TOKENS), hidden_size=8, num_hidden_layers=1, intermediate_size=8)
+    FNetForMaskedLM(config).save_pretrained(tmp_path / "in")
+    tokenizer().save_pretrained(tmp_path / "in")
+    model = AutoModelForMaskedLM.from_pretrained(tmp_path / "in")
+    del model.cls.predictions.transform
+    with pytest.raises(UserError, match=r"knows the MLM heads of BERT.*not that of FNetForMaskedLM"):
+        set_identity_transform(model, tmp_path)
+
+
+def test_identity_transform_needs_tied_embeddings(tmp_path: Path) -> None:
+    source = save_language_model(tmp_path / "in")
+    config = read_json(source / "config.json")
+    write_json(source / "config.json", config | {"tie_word_embeddings": False})
+    with pytest.raises(UserError, match="needs a decoder that is tied to the embeddings"):
         prepare_backbone(backbone(source, transform="identity"), [], tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_identity_transform_of_every_architecture(tmp_path: Path, kind: str) -> None:
+    """From the bare encoder: logits are normalised activated hidden states times embeddings."""
+    whole = language_model(kind)
+    bare = getattr(whole, whole.base_model_prefix)
+    bare.save_pretrained(tmp_path / "in")
+    tokenizer().save_pretrained(tmp_path / "in")
+    prepare_backbone(backbone(tmp_path / "in", transform="identity"), [], tmp_path / "out")
+    model = AutoModelForMaskedLM.from_pretrained(tmp_path / "out").eval()
+    batch = tokenizer()(texts(3), padding=True, return_tensors="pt")
+    with torch.no_grad():
+        hidden = getattr(model, model.base_model_prefix)(**batch).last_hidden_state
+        eps = {"modernbert": 1e-5}.get(kind, 1e-12)
+        activated = torch.nn.functional.layer_norm(torch.nn.functional.gelu(hidden), (WIDTH,), eps=eps)
+        expected = activated @ whole.get_input_embeddings().weight.T
+        assert torch.allclose(model(**batch).logits, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_and_dropout_of_every_architecture(tmp_path: Path, kind: str) -> None:
+    source = save_language_model(tmp_path / "in", kind)
+    facts = prepare_backbone(backbone(source, layers=1, dropout=0.0), [], tmp_path / "out")
+    model = AutoModelForMaskedLM.from_pretrained(tmp_path / "out")
+    assert facts["layers"] == model.config.num_hidden_layers == 1
+    rates = {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)}
+    assert rates <= {0.0}
+    batch = tokenizer()(texts(3), padding=True, return_tensors="pt")
+    with torch.no_grad():
+        first, second = (model.train(mode)(**batch).logits for mode in (True, False))
+    assert torch.allclose(first, second, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_architecture_becomes_a_retriever(tmp_path: Path, kind: str) -> None:
+    """Our head, the naive formula and the saved folder give one vector."""
+    source = save_language_model(tmp_path / "in", kind)
+    prepare_backbone(backbone(source), [], tmp_path / "start")
+    weights = query_weights(tmp_path / "start", None)
+    encoder = build_encoder(tmp_path / "start", weights, query_length=8, document_length=24).eval()
+    batch = tokenizer()(texts(), padding=True, truncation=True, max_length=24, return_tensors="pt")
+    with torch.no_grad():
+        logits = AutoModelForMaskedLM.from_pretrained(source).eval()(**batch).logits
+        naive = (torch.log1p(torch.relu(logits)) * batch["attention_mask"].unsqueeze(-1)).amax(1)
+    naive[:, : len(SPECIAL)] = 0
+    save_encoder(encoder, tmp_path / "out", weights)
+    attach_head(encoder)
+    assert np.allclose(rows(encoder.encode_document(texts())), naive.numpy(), atol=1e-4)
+    opened = SparseEncoder(str(tmp_path / "out" / "model"), device="cpu")
+    assert np.allclose(rows(opened.encode_document(texts())), naive.numpy(), atol=1e-4)
+    assert naive.any()
+
+
+def test_a_decoder_without_bias_gets_one(tmp_path: Path) -> None:
+    source = save_language_model(tmp_path / "full", "modernbert")
+    config = AutoConfig.from_pretrained(source, decoder_bias=False)
+    bare = AutoModelForMaskedLM.from_config(config)
+    bare.save_pretrained(tmp_path / "in")
+    tokenizer().save_pretrained(tmp_path / "in")
+    with pytest.raises(UserError, match="no output layer with a bias"):
+        build_encoder(tmp_path / "in", query_weights(tmp_path / "in", None), query_length=8, document_length=24)
+    prepare_backbone(backbone(tmp_path / "in"), [], tmp_path / "out")
+    model = AutoModelForMaskedLM.from_pretrained(tmp_path / "out").eval()
+    assert not model.get_output_embeddings().bias.any()
+    batch = tokenizer()(texts(3), padding=True, return_tensors="pt")
+    with torch.no_grad():
+        assert torch.allclose(model(**batch).logits, bare.eval()(**batch).logits, atol=1e-5)
+    build_encoder(tmp_path / "out", query_weights(tmp_path / "out", None), query_length=8, document_length=24)
 
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert"])

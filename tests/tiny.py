@@ -12,7 +12,11 @@ from transformers import (
     BertForMaskedLM,
     DistilBertConfig,
     DistilBertForMaskedLM,
+    ModernBertConfig,
+    ModernBertForMaskedLM,
     PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForMaskedLM,
 )
 
 from sparsemill.data.candidates import Candidate, write_candidates
@@ -62,7 +66,9 @@ def language_model(kind: str = "bert", *, seed: int = 0, vocabulary: int = len(T
         )
         config.initializer_range = 0.2
         return DistilBertForMaskedLM(config).eval()
-    bert = BertConfig(
+    if kind == "modernbert":
+        return ModernBertForMaskedLM(_modernbert(vocabulary)).eval()
+    bert = (RobertaConfig if kind == "roberta" else BertConfig)(
         vocab_size=vocabulary,
         hidden_size=WIDTH,
         intermediate_size=64,
@@ -70,8 +76,28 @@ def language_model(kind: str = "bert", *, seed: int = 0, vocabulary: int = len(T
         num_attention_heads=2,
         max_position_embeddings=64,
         initializer_range=0.2,
+        pad_token_id=0,
     )
-    return BertForMaskedLM(bert).eval()
+    return (RobertaForMaskedLM if kind == "roberta" else BertForMaskedLM)(bert).eval()
+
+
+def _modernbert(vocabulary: int) -> ModernBertConfig:
+    return ModernBertConfig(
+        vocab_size=vocabulary,
+        hidden_size=WIDTH,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+        global_attn_every_n_layers=2,
+        local_attention=8,
+        initializer_range=0.2,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=3,
+        cls_token_id=2,
+        sep_token_id=3,
+    )
 
 
 def save_language_model(folder: Path, kind: str = "bert", *, seed: int = 0, vocabulary: int = len(TOKENS)) -> Path:

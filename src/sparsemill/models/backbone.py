@@ -9,12 +9,37 @@ import torch
 from torch import nn
 
 from sparsemill.errors import UserError
+from sparsemill.models.encoder import special_ids
 from sparsemill.models.max_logits import max_logits
+from sparsemill.models.transform import HEADS, set_identity_transform
 from sparsemill.models.weights import loading, model_folder
 from sparsemill.study.models import Backbone, HubWeights
 
 logger = logging.getLogger(__name__)
-_DROPOUT = {"hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"}
+_DROPOUT = {
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "dropout",
+    "attention_dropout",
+    "embedding_dropout",
+    "mlp_dropout",
+}
+"""What the architectures call it; task heads have dropouts of their own, which nothing here uses."""
+
+
+def _adjust(config: Any, backbone: Backbone, folder: Path) -> None:
+    """Layers and dropout as asked for, and a decoder with a bias, which silences special tokens."""
+    if backbone.layers is not None:
+        if backbone.layers > config.num_hidden_layers:
+            raise UserError(f"{folder}: has {config.num_hidden_layers} layers, `layers: {backbone.layers}` asked for")
+        config.num_hidden_layers = backbone.layers
+        if getattr(config, "layer_types", None):
+            config.layer_types = config.layer_types[: backbone.layers]
+    if backbone.dropout is not None:
+        for name in _DROPOUT & config.to_dict().keys():
+            setattr(config, name, backbone.dropout)
+    if getattr(config, "decoder_bias", True) is False:
+        config.decoder_bias = True
 
 
 def _load(backbone: Backbone, folder: Path) -> tuple[Any, Any]:
@@ -23,39 +48,26 @@ def _load(backbone: Backbone, folder: Path) -> tuple[Any, Any]:
     trust = isinstance(backbone.weights, HubWeights) and backbone.weights.trust_remote_code
     with loading(folder, "masked language model"):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trust)
-        if backbone.layers is not None:
-            if backbone.layers > config.num_hidden_layers:
-                raise UserError(
-                    f"{folder}: has {config.num_hidden_layers} layers, `layers: {backbone.layers}` asked for"
-                )
-            config.num_hidden_layers = backbone.layers
+        biased = getattr(config, "decoder_bias", True)
+        _adjust(config, backbone, folder)
         model, report = AutoModelForMaskedLM.from_pretrained(
             folder, config=config, trust_remote_code=trust, output_loading_info=True
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
-    replaced = "cls." if backbone.transform == "identity" else "nothing."
-    missing = sorted(key for key in report["missing_keys"] if not key.startswith(replaced))
+    expected = HEADS if backbone.transform == "identity" else () if biased else ("decoder.bias",)
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith(expected))
     if missing:
         hint = "for a checkpoint without an MLM head set `transform: identity`"
         raise UserError(f"{folder}: holds no {missing[0]} ({len(missing)} weights are missing); {hint}")
+    if getattr(model.get_output_embeddings(), "bias", None) is None:
+        raise UserError(f"{folder}: the decoder of {type(model).__name__} has no bias, which special tokens need")
+    if not biased:
+        torch.nn.init.zeros_(model.get_output_embeddings().bias)
     if len(tokenizer) > model.config.vocab_size:
         raise UserError(f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model {model.config.vocab_size}")
     if len(tokenizer) < model.config.vocab_size:
         model.resize_token_embeddings(len(tokenizer))  # rows that some models add for speed
     return model.float().eval(), tokenizer
-
-
-def _set_identity_transform(model: Any, folder: Path) -> None:
-    """Transform = identity up to its activation and normalisation; the decoder is tied to the embeddings."""
-    transform = getattr(getattr(getattr(model, "cls", None), "predictions", None), "transform", None)
-    if transform is None:
-        raise UserError(f"{folder}: `transform: identity` needs a BERT-like MLM head, not {type(model).__name__}")
-    with torch.no_grad():
-        transform.dense.weight.copy_(torch.eye(transform.dense.out_features))
-        transform.dense.bias.zero_()
-        transform.LayerNorm.weight.fill_(1.0)
-        transform.LayerNorm.bias.zero_()
-        model.get_output_embeddings().bias.zero_()
 
 
 def _hidden_states(model: Any, batch: Any) -> torch.Tensor:
@@ -87,7 +99,7 @@ def sparse_start_bias(model: Any, tokenizer: Any, texts: Sequence[str], *, activ
     largest = max_logits(
         _hidden_states(model, batch)[mask], decoder.weight, torch.zeros_like(decoder.bias), mask.sum(1).tolist()
     )
-    largest[:, sorted(set(tokenizer.all_special_ids))] = -torch.inf
+    largest[:, special_ids(tokenizer)] = -torch.inf
     return -float(largest.flatten().topk(active * len(texts)).values[-1])
 
 
@@ -109,7 +121,7 @@ def prepare_backbone(backbone: Backbone, texts: Sequence[str], out: Path) -> dic
     torch.manual_seed(0)
     model, tokenizer = _load(backbone, folder)
     if backbone.transform == "identity":
-        _set_identity_transform(model, folder)
+        set_identity_transform(model, folder)
     facts: dict[str, float | int] = {"parameters": model.num_parameters(), "layers": model.config.num_hidden_layers}
     if backbone.start_active is not None:
         bias = sparse_start_bias(model, tokenizer, texts, active=backbone.start_active)
