@@ -204,7 +204,10 @@ def test_a_misspelt_required_key_is_told_before_the_missing_one() -> None:
             "config: backbones.x: start_active and ",
         ),
         ({"teachers": {"x": {"kind": "densse"}}}, "config: teachers.x.kind: no kind 'densse'; did you mean 'dense'?"),
-        ({"teachers": {"x": {"k1": 1}}}, "config: teachers.x: `kind` is missing; valid: bm25, dense"),
+        (
+            {"teachers": {"x": {"k1": 1}}},
+            "config: teachers.x: `kind` is missing; valid: bm25, cross_encoder, dense, monot5, scores, sparse",
+        ),
     ],
 )
 def test_wrong_values_name_the_path(config: Config, start: str) -> None:

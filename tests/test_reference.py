@@ -57,7 +57,7 @@ def test_defaults_and_types_on_the_page() -> None:
     assert lines["quantisation"] == f"integer > 0 | `{Experiment.model_fields['quantisation'].default}`"
     assert lines["lambda_d"] == "number ≥ 0 | `0.001`"
     assert lines["teachers"] == "list of names | **required**"
-    assert lines["normalisation"].startswith("`minmax` · `zscore` · `rank` · `none`")
+    assert lines["normalisation"].startswith("`minmax` · `zscore` · `rank` · `softmax` · `none`")
     assert "see below" not in page
     assert "None" not in page
 

@@ -13,7 +13,7 @@ from sparsemill.ensemble.targets import normalise_lists, query_spans, write_norm
 from sparsemill.errors import UserError
 from sparsemill.study.models import Ensemble
 from sparsemill.teachers.cache import load_embeddings
-from sparsemill.teachers.score import Pairs, read_scores, score_pairs, write_scores
+from sparsemill.teachers.score import Pairs, read_scores, write_scores
 from sparsemill.training.data import CandidateTargets, InBatchTargets, load_data
 from sparsemill.training.schedule import Record
 
@@ -38,7 +38,7 @@ def test_spans_of_equal_queries() -> None:
 
 
 def test_each_list_is_normalised_by_itself() -> None:
-    assert normalise_lists(PAIRS, SCORES, method="minmax").tolist() == [0, 1, 0.5, 0, 0, 0]
+    assert normalise_lists(PAIRS.queries, SCORES, method="minmax").tolist() == [0, 1, 0.5, 0, 0, 0]
 
 
 def test_normalised_file_joins_the_shards(tmp_path: Path) -> None:
@@ -104,21 +104,9 @@ def test_rows_of_a_step_equal_lists_of_the_same_documents(inputs: dict[str, Any]
     records = [Record(4, (4, 6, 9)), Record(11, (11, 12, 0)), Record(2, (2, 3, 4))]
     found = InBatchTargets(data, caches, ensemble).rows(records)
     assert found.shape == (3, 9)
-    columns = [f"d{document}" for record in records for document in record.documents]
-    pairs = Pairs([f"q{record.query}" for record in records for _ in columns], columns * 3)
-    lists = [
-        normalise_lists(
-            pairs,
-            score_pairs(
-                pairs,
-                cache,
-                query_ids=[f"q{row}" for row in range(24)],
-                document_ids=[f"d{row}" for row in range(24)],
-            ),
-            method=method,
-        )
-        for cache in caches
-    ]
+    columns = [document for record in records for document in record.documents]
+    queries = [record.query for record in records for _ in columns]
+    lists = [normalise_lists(queries, cache.pairs(queries, columns * 3), method=method) for cache in caches]
     expected = aggregate(lists, weights=[0.7, 0.3], scale=20)
     assert np.allclose(found.ravel(), expected, atol=1e-4)
 

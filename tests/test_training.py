@@ -17,9 +17,9 @@ from torch import Tensor
 
 from sparsemill.errors import UserError
 from sparsemill.files import read_json, write_json
-from sparsemill.job import main
+from sparsemill.job import main, state_folder
 from sparsemill.study.models import Ensemble, Training
-from sparsemill.training.checkpoints import COMPLETE, last_checkpoint, state_folder
+from sparsemill.training.checkpoints import COMPLETE, last_checkpoint
 from sparsemill.training.metrics import Recorder, truncate_records
 from sparsemill.training.objective import Objective
 from sparsemill.training.recipe import train

@@ -23,7 +23,7 @@ from sparsemill.data.candidates import Candidate, write_candidates
 from sparsemill.data.collection import Document, Qrel, Query, write_collection
 from sparsemill.files import write_json
 from sparsemill.teachers.cache import load_embeddings, save_matrix
-from sparsemill.teachers.score import Pairs, score_pairs, write_scores
+from sparsemill.teachers.score import Pairs, write_scores
 from sparsemill.training.files import SetFiles
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -175,12 +175,8 @@ def _write_targets(places: dict[str, Path], mined: dict[str, list[Candidate]], t
         [query for query, found in mined.items() for _ in found],
         [candidate.doc_id for found in mined.values() for candidate in found],
     )
-    scores = score_pairs(
-        pairs,
-        load_embeddings([places["one"]]),
-        query_ids=[f"q{row}" for row in range(topics)],
-        document_ids=[f"d{row}" for row in range(topics)],
-    )
+    queries, documents = ([int(name[1:]) for name in names] for names in pairs)
+    scores = load_embeddings([places["one"]]).pairs(queries, documents)
     write_scores(places["targets"] / "scores.parquet", pairs, scores)
 
 

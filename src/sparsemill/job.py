@@ -15,7 +15,7 @@ from typing import Any
 
 from sparsemill import manifest
 from sparsemill.errors import UserError
-from sparsemill.files import atomic_folder, read_json
+from sparsemill.files import atomic_folder, canonical_json, read_json, text_hash
 
 logger = logging.getLogger("sparsemill")
 
@@ -49,6 +49,20 @@ class Job:
         """The one input of that name."""
         (path,) = self.inputs[name]
         return path
+
+    def own_state(self) -> Path:
+        """A folder in `state` for this spec and these inputs; what others left is removed, so that they start anew."""
+        return state_folder(self.state, {"spec": self.spec, "inputs": input_contents(self.inputs)})
+
+
+def state_folder(root: Path, identity: dict[str, Any]) -> Path:
+    """Where checkpoints of this spec and these inputs live; others are removed, so that a changed run starts anew."""
+    folder = root / text_hash(canonical_json(identity))
+    for other in root.glob("*"):
+        if other != folder:
+            shutil.rmtree(other)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _parse(stage: str, doc: str | None, argv: list[str] | None) -> argparse.Namespace:

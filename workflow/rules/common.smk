@@ -51,7 +51,7 @@ sparse_systems = [
     *study.experiments,
     *(name for name, teacher in study.teachers.items() if teacher.kind == "bm25"),
 ]
-dense_systems = [name for name, teacher in study.teachers.items() if teacher.kind == "dense"]
+embedded_systems = [name for name, teacher in study.teachers.items() if teacher.kind in ("dense", "sparse")]
 
 
 wildcard_constraints:
@@ -60,6 +60,7 @@ wildcard_constraints:
     idf=anyof(study.idfs),
     training_set=anyof(study.training_sets),
     teacher=anyof(study.teachers),
+    cross_encoder=anyof(study.cross_encoders),
     ensemble=anyof(study.ensembles),
     pretraining=anyof(study.pretrainings),
     experiment=anyof(study.experiments),
@@ -69,7 +70,7 @@ wildcard_constraints:
     system=anyof(check.system_names(study)),
     variant=r"fixed|seed-\d+",
     engine="lucene|exact|fusion",
-    method="minmax|zscore|rank|none",
+    method="minmax|zscore|rank|softmax|none",
     seed=r"\d+",
     shard=r"\d+",
 

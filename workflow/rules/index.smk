@@ -83,7 +83,7 @@ rule search:
 
 
 rule search_dense:
-    # The run of a dense teacher, by exhaustive search.
+    # The run of a dense or sparse teacher, by exhaustive search.
     input:
         unpack(parents("runs/{system}/{variant}/{collection}/{engine}")),
     output:
@@ -94,7 +94,7 @@ rule search_dense:
     benchmark:
         path("benchmarks/runs/{system}/{variant}/{collection}/{engine}.tsv")
     wildcard_constraints:
-        system=anyof(dense_systems),
+        system=anyof(embedded_systems),
         engine="exact",
     conda:
         "../../envs/data.yaml"

@@ -50,7 +50,7 @@ rule mine_candidates:
 
 
 rule embed_teacher:
-    # Cached embeddings of a siamese teacher, dense or BM25, for one shard of a collection.
+    # Cached embeddings of a siamese teacher (BM25, dense, sparse) for one shard of a collection.
     input:
         unpack(parents("embeddings/{teacher}/{collection}/shard-{shard}")),
     output:
@@ -78,6 +78,7 @@ rule score_teacher:
     # A teacher's scores of one shard of the candidates.
     input:
         unpack(parents("scores/{training_set}/{teacher}/shard-{shard}")),
+        files=lambda wildcards: plan.score_files(study, wildcards.teacher),
     output:
         manifest=path("scores/{training_set}/{teacher}/shard-{shard}/manifest.json"),
         scores=path("scores/{training_set}/{teacher}/shard-{shard}/scores.parquet"),

@@ -1,31 +1,38 @@
 """Embed the queries and one shard of the documents of a collection with a siamese teacher."""
 
 import sys
+from itertools import islice
 
 from sparsemill.job import Job, main
 
 
 def run(job: Job) -> None:
-    """Write `documents` of the shard and, in the first shard, `queries`."""
+    """Write `documents` of the shard and, in the first shard, `queries`; goes on where a stopped run had come to."""
     from sparsemill.quiet import quiet_libraries
 
     quiet_libraries()
-    from sparsemill.data.collection import read_corpus, read_queries
-    from sparsemill.teachers.cache import save_matrix
+    from sparsemill.data.collection import document_count, read_corpus, read_queries
+    from sparsemill.teachers.cache import save_joined
     from sparsemill.teachers.embed import embed
     from sparsemill.teachers.score import shard_bounds
 
     collection = job.input("collection")
-    documents = [document.contents for document in read_corpus(collection)]
-    queries = [query.text for query in read_queries(collection)]
-    start, end = shard_bounds(len(documents), shard=job.spec["shard"], shards=job.spec["shards"])
+    start, end = shard_bounds(document_count(collection), shard=job.spec["shard"], shards=job.spec["shards"])
+    documents = (document.contents for document in islice(read_corpus(collection), start, end))
     first = job.spec["shard"] == 0
-    embedded = embed(job.spec, queries if first else [], documents[start:end], label=job.key)
-    save_matrix(job.out, "documents", embedded.documents)
+    embedded = embed(
+        job.spec,
+        [query.text for query in read_queries(collection)] if first else [],
+        documents,
+        label=job.key,
+        state=job.own_state(),
+        model=job.input("model") if "model" in job.inputs else None,
+    )
+    rows, dimensions = save_joined(job.out, "documents", embedded.documents)
     if first:
-        save_matrix(job.out, "queries", embedded.queries)
+        save_joined(job.out, "queries", embedded.queries)
     job.device = embedded.device
-    job.facts.update(documents=end - start, dimensions=embedded.documents.shape[1])
+    job.facts.update(documents=rows, dimensions=dimensions)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,16 @@ from typing import Any
 
 from sparsemill.job import Job, main
 
+BLOCK = 65_536
+"""Documents read at once."""
+
 
 def run(job: Job) -> None:
     """Write `sparsity.json`; weights are counted as the index holds them, those that round to 0 are not active."""
     from sparsemill.evaluation.sparsity import count_active, sparsity
     from sparsemill.files import write_json
 
-    read = {"experiment": read_experiment, "bm25": read_bm25}[job.spec["kind"]]
+    read = {"experiment": read_experiment, "bm25": read_embeddings, "sparse": read_embeddings}[job.spec["kind"]]
     queries, documents = read(job)
     found = sparsity(count_active([queries]), count_active(documents))
     write_json(job.out / "sparsity.json", found.named())
@@ -33,16 +36,18 @@ def read_experiment(job: Job) -> tuple[Any, Iterator[Any]]:
     return quantise(encoder.encode(texts), scale), documents
 
 
-def read_bm25(job: Job) -> tuple[Any, list[Any]]:
-    """Queries of the split and documents from the `vectors` that BM25 caches as a teacher."""
+def read_embeddings(job: Job) -> tuple[Any, Iterator[Any]]:
+    """Queries of the split and documents from the `vectors` that a sparse teacher or BM25 has cached."""
     from sparsemill.data.collection import read_queries
     from sparsemill.teachers.cache import load_embeddings
 
     collection, split = job.input("collection"), job.spec["split"]
     judged = {query.id for query in read_queries(collection, split=split)}
     rows = [row for row, query in enumerate(read_queries(collection)) if query.id in judged]
-    cached: Any = load_embeddings(job.inputs["vectors"])
-    return cached.queries[rows], [cached.documents]
+    cached = load_embeddings(job.inputs["vectors"])
+    count = cached.documents.shape[0]
+    parts = (cached.documents[range(start, min(start + BLOCK, count))] for start in range(0, count, BLOCK))
+    return cached.queries[rows], parts
 
 
 if __name__ == "__main__":

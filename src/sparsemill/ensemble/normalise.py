@@ -40,12 +40,25 @@ def rank(scores: Scores) -> Scores:
     return ranks
 
 
+def softmax(scores: Scores) -> Scores:
+    """exp(s) / sum exp(s) along the last axis, in [0, 1], adding up to 1."""
+    raised = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    shares: Scores = raised / raised.sum(axis=-1, keepdims=True)
+    return shares
+
+
 def none(scores: Scores) -> Scores:
     """Scores as they are."""
     return scores
 
 
-METHODS: dict[str, Callable[[Scores], Scores]] = {"minmax": minmax, "zscore": zscore, "rank": rank, "none": none}
+METHODS: dict[str, Callable[[Scores], Scores]] = {
+    "minmax": minmax,
+    "zscore": zscore,
+    "rank": rank,
+    "softmax": softmax,
+    "none": none,
+}
 
 
 def normalise(scores: Scores, method: str) -> Scores:

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from sparsemill.errors import UserError
+from sparsemill.study.cycles import check_cycles
 from sparsemill.study.hints import nearest
 from sparsemill.study.measures import check_measures
-from sparsemill.study.models import Bm25Teacher, DenseTeacher, Study, Training
+from sparsemill.study.models import SIAMESE, Bm25Teacher, CrossEncoderTeacher, SparseTeacher, Study, Training
 from sparsemill.study.sharing import check_shared_models
 
 Reference = tuple[str, str, Iterable[str], str]
@@ -44,6 +45,16 @@ def _sources(study: Study) -> Iterator[Reference]:
     for name, ensemble in study.ensembles.items():
         for teacher in ensemble.teachers:
             yield f"ensembles.{name}.teachers", teacher, study.teachers, "teacher"
+
+
+def _teachers(study: Study) -> Iterator[Reference]:
+    for name, teacher in study.teachers.items():
+        if isinstance(teacher, SparseTeacher) and teacher.experiment is not None:
+            yield f"teachers.{name}.experiment", teacher.experiment, study.experiments, "experiment"
+        if isinstance(teacher, CrossEncoderTeacher) and teacher.trained is not None:
+            yield f"teachers.{name}.trained", teacher.trained, study.cross_encoders, "cross-encoder"
+    for name, trained in study.cross_encoders.items():
+        yield f"cross_encoders.{name}.training_set", trained.training_set, study.training_sets, "training set"
 
 
 def _trained(study: Study) -> Iterator[Reference]:
@@ -86,9 +97,27 @@ def _shown(study: Study) -> Iterator[Reference]:
         yield "expected.collection", expected.collection, study.collections, "collection"
 
 
+def candidates_only(study: Study, name: str) -> str:
+    """The teacher on whose account a teacher or an ensemble cannot search a collection; empty if it can."""
+    teachers = study.ensembles[name].teachers if name in study.ensembles else [name]
+    return next((one for one in teachers if one in study.teachers and study.teachers[one].kind not in SIAMESE), "")
+
+
 def system_names(study: Study) -> list[str]:
     """Names of everything that can be a row of a table."""
-    return [*study.experiments, *study.teachers, *study.ensembles]
+    ranking = [name for name in (*study.teachers, *study.ensembles) if not candidates_only(study, name)]
+    return [*study.experiments, *ranking]
+
+
+def _unknown(study: Study, where: str, name: str, valid: Iterable[str], kind: str) -> UserError:
+    culprit = candidates_only(study, name) if kind == "experiment, teacher or ensemble" else ""
+    if culprit:
+        what = "" if culprit == name else f"has the teacher {culprit}, which "
+        return UserError(
+            f"config: {where}: {name} {what}is of kind {study.teachers[culprit].kind} and scores candidates only; "
+            f"a system that searches is an experiment, a teacher of kind {', '.join(SIAMESE)}, or an ensemble of such"
+        )
+    return UserError(f"config: {where}: no {kind} {name!r}; {nearest(name, valid)}")
 
 
 def _check_names_are_distinct(study: Study) -> None:
@@ -102,10 +131,13 @@ def _check_names_are_distinct(study: Study) -> None:
 
 
 def _check_training(where: str, spec: Training, study: Study) -> None:
-    teachers = [study.teachers[name] for name in study.ensembles[spec.ensemble].teachers] if spec.ensemble else []
-    siamese = all(isinstance(teacher, Bm25Teacher | DenseTeacher) for teacher in teachers)
-    if spec.in_batch == "documents" and not siamese:
-        raise UserError(f"config: {where}.in_batch: needs siamese teachers, whose embeddings can be cached")
+    teacher = candidates_only(study, spec.ensemble) if spec.ensemble else ""
+    if spec.in_batch == "documents" and teacher:
+        raise UserError(
+            f"config: {where}.in_batch: {spec.ensemble} has the teacher {teacher}, which is of kind "
+            f"{study.teachers[teacher].kind} and scores candidates only; take teachers of kind {', '.join(SIAMESE)}, "
+            "or another in_batch"
+        )
     alone = spec.documents_per_query == 1
     if alone and spec.in_batch == "none":
         raise UserError(f"config: {where}.documents_per_query: 1 without in_batch leaves nothing to compare")
@@ -116,14 +148,27 @@ def _check_training(where: str, spec: Training, study: Study) -> None:
         )
 
 
+def _check_seeds(study: Study) -> None:
+    for name, teacher in study.teachers.items():
+        if isinstance(teacher, SparseTeacher) and teacher.experiment is not None:
+            seeds = study.experiments[teacher.experiment].seeds
+            if teacher.seed not in seeds:
+                raise UserError(
+                    f"config: teachers.{name}.seed: {teacher.experiment} is not trained with seed {teacher.seed}; "
+                    f"its seeds are {', '.join(map(str, seeds))}"
+                )
+
+
 def check_references(study: Study) -> None:
     """Raise a UserError for the first name that does not exist or stands for two things, or that nothing measures."""
     _check_names_are_distinct(study)
-    for where, name, valid, kind in chain(_sources(study), _trained(study), _shown(study)):
+    for where, name, valid, kind in chain(_sources(study), _teachers(study), _trained(study), _shown(study)):
         if name not in set(valid):
-            raise UserError(f"config: {where}: no {kind} {name!r}; {nearest(name, valid)}")
+            raise _unknown(study, where, name, valid, kind)
+    _check_seeds(study)
     for section in ("pretrainings", "experiments"):
         for name, spec in getattr(study, section).items():
             _check_training(f"{section}.{name}", spec, study)
     check_shared_models(study)
+    check_cycles(study)
     check_measures(study)

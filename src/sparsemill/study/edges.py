@@ -7,7 +7,7 @@ the list of what MLflow mirrors and the tests of the graph.
 from collections.abc import Iterable
 
 from sparsemill.study import plan
-from sparsemill.study.models import Bm25Teacher, Study, Training
+from sparsemill.study.models import SIAMESE, CrossEncoderTeacher, SparseTeacher, Study, Training
 from sparsemill.study.sharing import index_of, model_of, vectors_of
 from sparsemill.study.specs import reference_bm25, shard_count, system_engine, system_kind, variants
 
@@ -32,13 +32,42 @@ def _candidates(study: Study, training_set: str) -> Edges:
     return {"collection": [f"collections/{collection}"], "run": [f"mining/{training_set}"]}
 
 
+def _embedding(study: Study, teacher: str, collection: str) -> Edges:
+    chosen = study.teachers[teacher]
+    found = {"collection": [f"collections/{collection}"]}
+    if isinstance(chosen, SparseTeacher) and chosen.experiment is not None:
+        found["model"] = [f"models/{model_of(study, chosen.experiment)}/seed-{chosen.seed}"]
+    return found
+
+
 def _scores(study: Study, training_set: str, teacher: str) -> Edges:
     collection = study.training_sets[training_set].collection
-    return {
-        "collection": [f"collections/{collection}"],
-        "candidates": [f"candidates/{training_set}"],
-        "embeddings": _embeddings(study, teacher, collection),
-    }
+    chosen = study.teachers[teacher]
+    found = {"collection": [f"collections/{collection}"], "candidates": [f"candidates/{training_set}"]}
+    if chosen.kind in SIAMESE:
+        found["embeddings"] = _embeddings(study, teacher, collection)
+    elif isinstance(chosen, CrossEncoderTeacher) and chosen.trained is not None:
+        found["model"] = [f"cross_encoders/{chosen.trained}"]
+    return found
+
+
+def _shards_of_scores(study: Study, training_set: str, teacher: str) -> list[str]:
+    return [f"scores/{training_set}/{teacher}/shard-{shard}" for shard in range(study.shards)]
+
+
+def _targets(study: Study, training_set: str, name: str) -> Edges:
+    ensemble = study.ensembles[name]
+    methods = [f"normalized/{training_set}/{teacher}/{ensemble.normalisation}" for teacher in ensemble.teachers]
+    found = {"scores": methods}
+    if ensemble.rescale_to is not None:
+        found["reference"] = _shards_of_scores(study, training_set, ensemble.rescale_to)
+    return found
+
+
+def _cross_encoder(study: Study, name: str) -> Edges:
+    training_set = study.cross_encoders[name].training_set
+    collection = study.training_sets[training_set].collection
+    return {"collection": [f"collections/{collection}"], "candidates": [f"candidates/{training_set}"]}
 
 
 def _training(study: Study, spec: Training, start: str) -> Edges:
@@ -97,7 +126,7 @@ def _query_side(study: Study, system: str, variant: str, collection: str) -> Edg
 def _run(study: Study, system: str, variant: str, collection: str, engine: str) -> Edges:
     texts = {"collection": [f"collections/{collection}"]}
     kind = system_kind(study, system)
-    if kind == "dense":
+    if kind in ("dense", "sparse"):
         return {**texts, "embeddings": _embeddings(study, system, collection)}
     if kind == "ensemble":
         teachers = study.ensembles[system].teachers
@@ -108,7 +137,7 @@ def _run(study: Study, system: str, variant: str, collection: str, engine: str) 
 
 def _sparsity(study: Study, system: str, variant: str, collection: str) -> Edges:
     texts = {"collection": [f"collections/{collection}"]}
-    if isinstance(study.teachers.get(system), Bm25Teacher):
+    if system_kind(study, system) in SIAMESE:
         return {**texts, "vectors": _embeddings(study, system, collection)}
     vectors = {"vectors": _vectors(study, system, variant, collection)}
     return {**vectors, **texts, **_query_side(study, system, variant, collection)}
@@ -185,8 +214,8 @@ def upstream(study: Study, key: str) -> Edges:  # noqa: PLR0911, PLR0912  (one l
             idf = study.idfs[name]
             counted = [f"collections/{collection}" for collection in idf.collections]
             return {"collection": counted, "backbone": [f"backbones/{idf.backbone}"]}
-        case ["embeddings", _, collection, _]:
-            return {"collection": [f"collections/{collection}"]}
+        case ["embeddings", teacher, collection, _]:
+            return _embedding(study, teacher, collection)
         case ["mining", training_set]:
             return _mining(study, training_set)
         case ["candidates", training_set]:
@@ -194,11 +223,11 @@ def upstream(study: Study, key: str) -> Edges:  # noqa: PLR0911, PLR0912  (one l
         case ["scores", training_set, teacher, _]:
             return _scores(study, training_set, teacher)
         case ["normalized", training_set, teacher, _]:
-            return {"scores": [f"scores/{training_set}/{teacher}/shard-{shard}" for shard in range(study.shards)]}
+            return {"scores": _shards_of_scores(study, training_set, teacher)}
         case ["targets", training_set, name]:
-            ensemble = study.ensembles[name]
-            methods = [f"normalized/{training_set}/{teacher}/{ensemble.normalisation}" for teacher in ensemble.teachers]
-            return {"scores": methods}
+            return _targets(study, training_set, name)
+        case ["cross_encoders", name]:
+            return _cross_encoder(study, name)
         case ["pretrained", name, _]:
             return _training(study, study.pretrainings[name], f"backbones/{study.pretrainings[name].backbone}")
         case ["models", name, seed]:

@@ -21,6 +21,7 @@ SECTIONS = (
     "idfs",
     "training_sets",
     "teachers",
+    "cross_encoders",
     "ensembles",
     "pretrainings",
     "experiments",

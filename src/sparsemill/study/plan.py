@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sparsemill.study.measures import LATENCY, uses
-from sparsemill.study.models import BeirFolder, Study
+from sparsemill.study.models import BeirFolder, ScoresTeacher, Study
 from sparsemill.study.specs import system_engine, system_kind, variants
 
 
@@ -65,7 +65,8 @@ def table_evaluations(study: Study, table: str) -> list[str]:
 
 def costs(study: Study, kind: str) -> list[str]:
     """Keys of all `sparsity` or of all shown `latency` measurements; only sparse systems have them."""
-    sparse = [cell for cell in wanted_cells(study) if system_kind(study, cell.system) in ("experiment", "bm25")]
+    kinds = ("experiment", "bm25", "sparse") if kind == "sparsity" else ("experiment", "bm25")
+    sparse = [cell for cell in wanted_cells(study) if system_kind(study, cell.system) in kinds]
     if kind == "latency":
         timed = [use for use in uses(study) if use.measure in LATENCY]
         wanted = {place for use in timed for place in product(use.systems, use.collections)}
@@ -88,3 +89,13 @@ def source_files(study: Study, collection: str) -> list[str]:
     folder = Path(study.data) / chosen.path
     files = [folder / "corpus.jsonl", folder / "queries.jsonl", *sorted(folder.glob("qrels/*.tsv"))]
     return [file.as_posix() for file in files if file.is_file()]
+
+
+def score_files(study: Study, teacher: str) -> list[str]:
+    """Files outside the results folder that a teacher's scores are read from, as far as they exist."""
+    chosen = study.teachers[teacher]
+    if not isinstance(chosen, ScoresTeacher):
+        return []
+    path = Path(study.data) / chosen.path
+    files = [path] if path.is_file() else sorted([*path.glob("*.parquet"), *path.glob("*.jsonl")])
+    return [file.as_posix() for file in files]

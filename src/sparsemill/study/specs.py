@@ -12,12 +12,15 @@ from pydantic import BaseModel
 
 from sparsemill.errors import UserError
 from sparsemill.study.models import (
+    SIAMESE,
     Bm25Teacher,
     Collection,
     Column,
     Experiment,
     Pruning,
     Row,
+    ScoresTeacher,
+    SparseTeacher,
     Study,
     Table,
     Training,
@@ -67,7 +70,7 @@ def _versioned(stage: str, spec: Spec) -> Spec:
 
 
 def system_kind(study: Study, system: str) -> str:
-    """`experiment`, `bm25`, `dense` or `ensemble`."""
+    """`experiment`, `ensemble`, or the kind of a teacher."""
     if system in study.experiments:
         return "experiment"
     if system in study.ensembles:
@@ -77,7 +80,13 @@ def system_kind(study: Study, system: str) -> str:
 
 def system_engine(study: Study, system: str) -> str:
     """The engine whose run of the system feeds the tables."""
-    engines = {"experiment": study.engine, "bm25": "lucene", "dense": "exact", "ensemble": "fusion"}
+    engines = {
+        "experiment": study.engine,
+        "bm25": "lucene",
+        "dense": "exact",
+        "sparse": "exact",
+        "ensemble": "fusion",
+    }
     return engines[system_kind(study, system)]
 
 
@@ -128,7 +137,10 @@ def count_idf(study: Study, name: str) -> Spec:
 
 def embed_teacher(study: Study, teacher: str, shard: str) -> Spec:
     """Cached embeddings of one shard of a collection."""
-    spec = _dump(study.teachers[teacher])
+    chosen = study.teachers[teacher]
+    spec = _dump(chosen)
+    if isinstance(chosen, SparseTeacher) and chosen.experiment is not None:
+        spec |= {"queries": queries(study, chosen.experiment, device=study.device), **_dump(study, include={"head"})}
     return _versioned(
         "embed_teacher", {**spec, "device": study.device, "shard": int(shard), "shards": shard_count(study, teacher)}
     )
@@ -140,8 +152,20 @@ def shard_count(study: Study, teacher: str) -> int:
 
 
 def score_teacher(study: Study, teacher: str, shard: str) -> Spec:
-    """Scores of one shard of the training queries."""
-    return _versioned("score_teacher", {"teacher": teacher, "shard": int(shard), "shards": study.shards})
+    """Scores of one shard of the training queries; embeddings know their teacher, other scorers are described here."""
+    chosen = study.teachers[teacher]
+    spec: Spec = {"teacher": teacher, "shard": int(shard), "shards": study.shards}
+    if chosen.kind not in SIAMESE:
+        spec["scorer"] = _dump(chosen)
+        spec["device"] = study.device
+    if isinstance(chosen, ScoresTeacher):
+        spec["scorer"]["path"] = (Path(study.data) / chosen.path).as_posix()
+    return _versioned("score_teacher", spec)
+
+
+def train_cross_encoder(study: Study, name: str) -> Spec:
+    """The cross-encoder as configured."""
+    return _versioned("train_cross_encoder", {**_dump(study.cross_encoders[name]), "device": study.device})
 
 
 def normalize_scores(study: Study, method: str) -> Spec:
@@ -193,9 +217,9 @@ def search(study: Study, system: str, variant: str, collection: str, engine: str
     if kind == "bm25":
         spec |= {**_dump(study.teachers[system], exclude={"kind"}), "engine": "bm25"}
     elif kind == "ensemble":
-        spec |= _dump(study.ensembles[system], exclude={"scale"})
+        spec |= _dump(study.ensembles[system], exclude={"scale", "rescale_to"})
         return _versioned("fuse_runs", spec)
-    elif kind == "dense":
+    elif kind in SIAMESE:
         return _versioned("search_dense", spec)
     else:
         spec |= queries(study, system, device=study.device)
@@ -413,7 +437,8 @@ def publish(study: Study) -> Spec:
     for name, table in study.tables.items():
         for row in table.rows:
             rows.setdefault(row.system, []).append(f"{name}/{row.label or row.system}")
-    systems = [*study.experiments, *study.teachers, *study.ensembles]
+    teachers = [name for name, teacher in study.teachers.items() if teacher.kind in SIAMESE]
+    systems = [*study.experiments, *teachers, *study.ensembles]
     spec = {"experiment": study.tracking.experiment, "rows": rows, "engines": _engines(study, systems)}
     return _versioned("publish", spec)
 

@@ -1,4 +1,7 @@
-"""Cached scores and embeddings of teachers, by id; what training reads instead of running a teacher."""
+"""Cached embeddings of siamese teachers, by row; what training reads instead of running a teacher.
+
+Files are memory-mapped and shards are never copied together: a cache takes the memory of the rows that are asked for.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,16 +12,50 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sparsemill.teachers.mapped_csr import MappedCsr
+
 Scores = NDArray[np.float32]
+Rows = Sequence[int] | NDArray[np.integer[Any]]
 FILES = {"dense": ".npy", "sparse": ".npz"}
 
 
 class Matrix(Protocol):
-    """Rows by index: a memory-mapped array or a CSR matrix."""
+    """Rows by index: an array or a CSR matrix, mapped or not."""
 
     shape: Any
 
     def __getitem__(self, rows: Any) -> Any: ...
+
+
+class Stacked:
+    """Matrices one below the other.
+
+    Attributes:
+        parts: of one width; all arrays or all CSR.
+        shape: (rows, columns).
+    """
+
+    def __init__(self, parts: Sequence[Matrix]) -> None:
+        self.parts = list(parts)
+        self._starts = np.cumsum([0, *(part.shape[0] for part in parts)])
+        self.shape = (int(self._starts[-1]), int(parts[0].shape[1]))
+
+    def __getitem__(self, rows: Any) -> Any:
+        """The rows of those indices, in that order, in memory."""
+        wanted = np.asarray(rows, dtype=np.int64)
+        owner = np.searchsorted(self._starts, wanted, side="right") - 1
+        order = np.argsort(owner, kind="stable")
+        found = [
+            part[wanted[owner == number] - self._starts[number]]
+            for number, part in enumerate(self.parts)
+            if (owner == number).any()
+        ]
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        if not found:
+            return self.parts[0][wanted]
+        joined = sparse.vstack(found, format="csr") if sparse.issparse(found[0]) else np.concatenate(found)
+        return joined[back]
 
 
 @dataclass(frozen=True)
@@ -33,13 +70,13 @@ class EmbeddingCache:
     queries: Matrix
     documents: Matrix
 
-    def matrix(self, queries: Sequence[int], documents: Sequence[int]) -> Scores:
+    def matrix(self, queries: Rows, documents: Rows) -> Scores:
         """Scores of every query row with every document row: [len(queries), len(documents)], float32."""
         product = self.queries[list(queries)] @ self.documents[list(documents)].T
         dense = product.toarray() if sparse.issparse(product) else np.asarray(product)
         return np.asarray(dense, dtype=np.float32)
 
-    def pairs(self, queries: Sequence[int], documents: Sequence[int]) -> Scores:
+    def pairs(self, queries: Rows, documents: Rows) -> Scores:
         """Scores of row pairs: [len(queries)], float32; both sequences have one length."""
         left, right = self.queries[list(queries)], self.documents[list(documents)]
         if sparse.issparse(left):
@@ -55,19 +92,32 @@ def save_matrix(folder: Path, name: str, matrix: Any) -> None:
         np.save(folder / f"{name}.npy", np.ascontiguousarray(matrix, dtype=np.float32))
 
 
-def _load_matrix(folders: Sequence[Path], name: str) -> Matrix:
-    parts: list[Any] = []
-    for folder in folders:
-        dense = folder / f"{name}.npy"
-        if dense.exists():
-            parts.append(np.load(dense, mmap_mode="r"))
-        else:
-            parts.append(sparse.load_npz(folder / f"{name}.npz").tocsr())
-    if len(parts) == 1:
-        only: Matrix = parts[0]
-        return only
-    joined: Matrix = sparse.vstack(parts, format="csr") if sparse.issparse(parts[0]) else np.concatenate(parts)
-    return joined
+def open_matrix(folder: Path, name: str) -> Matrix:
+    """Map what `save_matrix` wrote."""
+    dense = folder / f"{name}{FILES['dense']}"
+    found: Matrix = np.load(dense, mmap_mode="r") if dense.exists() else MappedCsr(folder / f"{name}{FILES['sparse']}")
+    return found
+
+
+def save_joined(folder: Path, name: str, parts: Sequence[Matrix]) -> tuple[int, int]:
+    """Write matrices one below the other, as `save_matrix` would; dense ones without holding them.
+
+    Returns:
+        (rows, columns).
+    """
+    shape = (sum(part.shape[0] for part in parts), int(parts[0].shape[1]))
+    if isinstance(parts[0], np.ndarray):
+        target = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.float32, shape)
+        start = 0
+        for part in parts:
+            target[start : start + part.shape[0]] = part
+            start += part.shape[0]
+        target.flush()
+    elif len(parts) == 1 and sparse.issparse(parts[0]):
+        save_matrix(folder, name, parts[0])
+    else:
+        save_matrix(folder, name, sparse.vstack([part[np.arange(part.shape[0])] for part in parts], format="csr"))
+    return shape
 
 
 def load_embeddings(folders: Sequence[Path]) -> EmbeddingCache:
@@ -76,4 +126,5 @@ def load_embeddings(folders: Sequence[Path]) -> EmbeddingCache:
     Args:
         folders: shards in order; each holds a contiguous part of the documents, the first one all queries.
     """
-    return EmbeddingCache(_load_matrix(folders[:1], "queries"), _load_matrix(folders, "documents"))
+    parts = [open_matrix(folder, "documents") for folder in folders]
+    return EmbeddingCache(open_matrix(folders[0], "queries"), Stacked(parts) if len(parts) > 1 else parts[0])

@@ -7,19 +7,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sparsemill.errors import UserError
 from sparsemill.models.batches import token_batches
 from sparsemill.models.weights import loading, model_folder
 from sparsemill.progress import Progress
-from sparsemill.study.models import DenseTeacher
+from sparsemill.study.models import DenseTeacher, HubWeights
 
 
 class DenseEncoder:
     """Encodes texts with `AutoModel`, mean or CLS pooling."""
 
     def __init__(self, spec: DenseTeacher, *, device: str) -> None:
-        from transformers import AutoModel, AutoTokenizer
-
-        from sparsemill.study.models import HubWeights
+        from transformers import AutoConfig, AutoModel, AutoTokenizer
 
         folder = model_folder(spec.weights)
         trust = isinstance(spec.weights, HubWeights) and spec.weights.trust_remote_code
@@ -27,8 +26,18 @@ class DenseEncoder:
         self.spec, self.device = spec, device
         with loading(folder, "text encoder"):
             self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
-            model: Any = AutoModel.from_pretrained(folder, trust_remote_code=trust, dtype=dtype)
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=trust)
+            keep_layers(config, spec.layers, folder)
+            model: Any = AutoModel.from_pretrained(folder, config=config, trust_remote_code=trust, dtype=dtype)
         self.model = model.to(device).eval()
+
+    def encode_queries(self, texts: Sequence[str], *, label: str) -> NDArray[np.float32]:
+        """[texts, width], behind the query prompt."""
+        return self.encode(texts, prompt=self.spec.query_prompt, label=label)
+
+    def encode_documents(self, texts: Sequence[str], *, label: str) -> NDArray[np.float32]:
+        """[texts, width], behind the document prompt."""
+        return self.encode(texts, prompt=self.spec.document_prompt, label=label)
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], *, prompt: str, label: str) -> NDArray[np.float32]:
@@ -60,3 +69,16 @@ class DenseEncoder:
             weights = mask.unsqueeze(2).float()
             pooled = (hidden * weights).sum(1) / weights.sum(1)
         return torch.nn.functional.normalize(pooled, dim=1) if self.spec.normalize else pooled
+
+
+def keep_layers(config: Any, layers: int | None, source: object) -> None:
+    """Make a model's config one of its first `layers` transformer layers (None: all).
+
+    Raises:
+        UserError: it has fewer.
+    """
+    if layers is None:
+        return
+    if layers > config.num_hidden_layers:
+        raise UserError(f"{source}: has {config.num_hidden_layers} layers, `layers: {layers}` asked for")
+    config.num_hidden_layers = layers

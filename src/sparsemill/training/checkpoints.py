@@ -1,23 +1,9 @@
 """Where a training keeps its state, so that a killed one goes on."""
 
-import shutil
 from pathlib import Path
-from typing import Any
-
-from sparsemill.files import canonical_json, text_hash
 
 COMPLETE = "complete"
 """Marker that is written last; a checkpoint without it was being written when its process was killed."""
-
-
-def state_folder(root: Path, identity: dict[str, Any]) -> Path:
-    """Where checkpoints of this spec and these inputs live; others are removed, so that a changed run starts anew."""
-    folder = root / text_hash(canonical_json(identity))
-    for other in root.glob("*"):
-        if other != folder:
-            shutil.rmtree(other)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def mark_complete(checkpoint: Path) -> None:

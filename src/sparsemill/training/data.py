@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sparsemill.data.collection import read_corpus, read_queries
-from sparsemill.ensemble.aggregate import aggregate
-from sparsemill.ensemble.normalise import Scores, normalise
+from sparsemill.ensemble.combine import combine
+from sparsemill.ensemble.normalise import Scores
 from sparsemill.errors import UserError
 from sparsemill.study.models import Ensemble
 from sparsemill.teachers.cache import EmbeddingCache
@@ -142,5 +142,4 @@ class InBatchTargets:
         """[queries, queries * documents per query]."""
         queries = [int(self.data.rows[record.query]) for record in records]
         documents = [document for record in records for document in record.documents]
-        normalised = [normalise(cache.matrix(queries, documents), self.ensemble.normalisation) for cache in self.caches]
-        return aggregate(normalised, weights=self.ensemble.weights, scale=self.ensemble.scale)
+        return combine([cache.matrix(queries, documents) for cache in self.caches], self.ensemble)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sparsemill.job import Job, input_contents
+from sparsemill.job import Job
 from sparsemill.quiet import quiet_libraries
 from sparsemill.study.models import Ensemble, Training
 from sparsemill.training.files import SetFiles
@@ -73,7 +73,6 @@ def run_training(job: Job) -> None:
     from sparsemill.device import choose_device, set_torch_threads
     from sparsemill.tracking.live import open_stream
     from sparsemill.training import processes
-    from sparsemill.training.checkpoints import state_folder
     from sparsemill.training.recipe import train
 
     job.device = choose_device(job.spec["device"])
@@ -85,7 +84,7 @@ def run_training(job: Job) -> None:
     ensemble = None if spec["ensemble_spec"] is None else Ensemble.model_validate(spec["ensemble_spec"])
     siamese = ensemble.teachers if ensemble is not None and recipe.in_batch == "documents" else []
     with processes.first_goes_first():
-        state = state_folder(job.state, {"spec": spec, "inputs": input_contents(job.inputs)})
+        state = job.own_state()
     facts = train(
         recipe,
         start=_start_folder(job.input("start")),

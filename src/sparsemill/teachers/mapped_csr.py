@@ -1,0 +1,63 @@
+"""A CSR matrix inside an uncompressed `.npz`, memory-mapped where it lies."""
+
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sparsemill.errors import UserError
+
+_LOCAL_HEADER = struct.Struct("<26xHH")
+"""Of a member of a zip file: lengths of its name and of its extra field (APPNOTE 4.3.7)."""
+
+
+def _map_member(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> NDArray[Any]:
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise UserError(f"{path}: {info.filename} is compressed and cannot be mapped; delete it and run again")
+    file.seek(info.header_offset)
+    file.seek(info.header_offset + _LOCAL_HEADER.size + sum(_LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))))
+    np.lib.format.read_magic(file)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if not np.prod(shape):
+        return np.empty(shape, dtype)
+    return np.memmap(path, dtype, mode="r", offset=file.tell(), shape=shape)
+
+
+class MappedCsr:
+    """Rows of a CSR matrix that `scipy.sparse.save_npz(..., compressed=False)` wrote.
+
+    Attributes:
+        shape: (rows, columns).
+
+    Raises:
+        UserError: the file is compressed or missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+                infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+                starts, self._columns, self._values = (
+                    _map_member(path, file, infos[name]) for name in ("indptr", "indices", "data")
+                )
+                self._starts = np.array(starts)
+                with np.load(path) as small:
+                    self.shape: tuple[int, int] = tuple(small["shape"].tolist())
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file; run its stage again") from None
+
+    def __getitem__(self, rows: Any) -> Any:
+        """CSR float32 of the rows of those indices, in that order, in memory."""
+        wanted = np.asarray(rows, dtype=np.int64)
+        lengths = self._starts[wanted + 1] - self._starts[wanted]
+        bounds = np.concatenate([[0], np.cumsum(lengths)])
+        # Entry k of the output is entry k - bounds[row] of its row.
+        places = np.arange(bounds[-1]) + np.repeat(self._starts[wanted] - bounds[:-1], lengths)
+        index = self._columns.dtype
+        return sparse.csr_matrix(
+            (self._values[places], self._columns[places], bounds.astype(index)), shape=(len(wanted), self.shape[1])
+        )

@@ -1,0 +1,154 @@
+"""Siamese sparse teachers: a released SPLADE, which encodes queries and documents alike, or one of our experiments."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import nn
+
+from sparsemill.errors import UserError
+from sparsemill.files import read_json
+from sparsemill.models.activation import ACTIVATIONS, activate
+from sparsemill.models.batches import token_batches
+from sparsemill.models.max_logits import max_logits
+from sparsemill.models.sum_activations import sum_activations
+from sparsemill.models.weights import loading, model_folder
+from sparsemill.progress import Progress
+from sparsemill.study.models import HubWeights, SparseTeacher
+
+
+def _transformer_folder(folder: Path, spec: SparseTeacher) -> Path:
+    """The masked language model of a sentence-transformers folder, or the folder itself."""
+    if not (folder / "modules.json").is_file():
+        return folder
+    modules = read_json(folder / "modules.json")
+    kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
+    if len(kinds) != 2 or kinds[1] != "SpladePooling":
+        raise UserError(f"{folder}: modules {', '.join(kinds)} are no SPLADE (a transformer and SpladePooling)")
+    pooling = read_json(folder / modules[1]["path"] / "config.json")
+    ours = {theirs: name for name, theirs in ACTIVATIONS.items()}
+    found = {
+        "representation": pooling.get("pooling_strategy", "max"),
+        "activation": ours.get(pooling.get("activation_function", "relu"), "another"),
+    }
+    for key, value in found.items():
+        if value != getattr(spec, key):
+            raise UserError(f"{folder}: its SpladePooling has {key} {value}; set {key}: {value}")
+    return folder / str(modules[0]["path"])
+
+
+def _take_decoder(model: Any, folder: Path) -> nn.Linear:
+    """Remove the output layer, so that the model returns what the layer reads."""
+    decoder = model.get_output_embeddings()
+    for parent in model.modules():
+        for name, child in parent.named_children():
+            if child is decoder and decoder is not None:
+                setattr(parent, name, nn.Identity())
+                taken: nn.Linear = decoder
+                return taken
+    raise UserError(f"{folder}: {type(model).__name__} has no output layer over the vocabulary")
+
+
+class SpladeEncoder:
+    """A masked language model whose logits are pooled over the tokens of a text (2107.05720, Eq. 1)."""
+
+    def __init__(self, spec: SparseTeacher, *, device: str) -> None:
+        from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+        if spec.weights is None:
+            raise ValueError("an experiment is no released model")
+        folder = _transformer_folder(model_folder(spec.weights), spec)
+        trust = isinstance(spec.weights, HubWeights) and spec.weights.trust_remote_code
+        dtype = torch.bfloat16 if spec.precision == "bf16" else torch.float32
+        self.spec, self.device = spec, device
+        with loading(folder, "masked language model"):
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
+            model, report = AutoModelForMaskedLM.from_pretrained(
+                folder, trust_remote_code=trust, dtype=dtype, output_loading_info=True
+            )
+        if report["missing_keys"]:
+            raise UserError(f"{folder}: holds no {min(report['missing_keys'])}; a SPLADE needs its MLM head")
+        self.decoder = _take_decoder(model, folder).to(device)
+        self.model = model.to(device).eval()
+
+    def encode_queries(self, texts: Sequence[str], *, label: str) -> Any:
+        """CSR float32 [texts, vocabulary]."""
+        return self._encode(texts, label)
+
+    def encode_documents(self, texts: Sequence[str], *, label: str) -> Any:
+        """CSR float32 [texts, vocabulary]."""
+        return self._encode(texts, label)
+
+    @torch.inference_mode()
+    def _encode(self, texts: Sequence[str], label: str) -> Any:
+        if not texts:
+            return sparse.csr_matrix((0, self.decoder.out_features), dtype=np.float32)
+        encoded = self.tokenizer(list(texts), truncation=True, max_length=self.spec.max_length)["input_ids"]
+        progress = Progress(label, len(texts), unit="text")
+        order: list[int] = []
+        parts: list[Any] = []
+        for rows in token_batches([len(ids) for ids in encoded], tokens=self.spec.tokens_per_batch):
+            batch = self.tokenizer.pad({"input_ids": [encoded[row] for row in rows]}, return_tensors="pt")
+            parts.append(sparse.csr_matrix(self._pool(batch.to(self.device)).cpu().numpy()))
+            order.extend(rows)
+            progress.advance(len(rows))
+        stacked = sparse.vstack(parts, format="csr", dtype=np.float32)[np.argsort(np.array(order))]
+        return sparse.csr_matrix(stacked)
+
+    def _pool(self, batch: Any) -> torch.Tensor:
+        mask = batch["attention_mask"].bool()
+        hidden = self.model(**batch).logits[mask]
+        lengths, bias = mask.sum(1).tolist(), self.decoder.bias
+        if bias is None:
+            bias = hidden.new_zeros(self.decoder.out_features)
+        activation = self.spec.activation
+        if self.spec.representation == "max":
+            pooled = activate(max_logits(hidden, self.decoder.weight, bias, lengths), activation)
+        else:
+            pooled = sum_activations(hidden, self.decoder.weight, bias, lengths, activation=activation)
+        if self.spec.special_tokens == "zero":
+            pooled[:, sorted(set(self.tokenizer.all_special_ids))] = 0
+        return pooled.float()
+
+
+class ExperimentEncoder:
+    """A trained retriever of the study: its document encoder, and its own query side.
+
+    Args:
+        spec: its config.
+        model: what training wrote.
+        queries: how its queries are encoded, see `sparsemill.retrieval.queries.open_queries`.
+        head: `chunked` or `triton`.
+        device: `cpu` or `cuda`.
+    """
+
+    def __init__(self, spec: SparseTeacher, model: Path, *, queries: Mapping[str, Any], head: str, device: str) -> None:
+        from sparsemill.models.encode import load_encoder
+        from sparsemill.retrieval.queries import open_queries
+
+        self.spec, self.device = spec, device
+        self._documents = load_encoder(model, length=spec.max_length, device=device, head=head)
+        self._queries = open_queries(model, queries, threads=torch.get_num_threads())
+
+    def encode_queries(self, texts: Sequence[str], *, label: str) -> Any:
+        """CSR float32 [texts, vocabulary]."""
+        del label
+        return self._queries.encode(texts)
+
+    def encode_documents(self, texts: Sequence[str], *, label: str) -> Any:
+        """CSR float32 [texts, vocabulary]."""
+        from sparsemill.models.encode import encode_texts
+
+        spec = self.spec
+        return encode_texts(
+            self._documents,
+            texts,
+            task="document",
+            length=spec.max_length,
+            tokens=spec.tokens_per_batch,
+            precision=spec.precision,
+            progress=Progress(label, len(texts), unit="text"),
+        )
