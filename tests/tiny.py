@@ -141,6 +141,12 @@ def write_inputs(folder: Path, *, topics: int = TOPICS) -> dict[str, Any]:
         _write_embeddings(places[name], topics, seed=number)
     _write_targets(places, mined, topics)
     write_json(folder / "idf.json", idf_table())
+    return input_places(folder)
+
+
+def input_places(folder: Path) -> dict[str, Any]:
+    """Where `write_inputs` has put everything."""
+    places = {name: folder / name for name in ("start", "collection", "candidates", "targets", "one", "two")}
     return {
         "start": places["start"],
         "collection": places["collection"],

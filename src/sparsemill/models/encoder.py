@@ -137,9 +137,12 @@ def save_encoder(encoder: SparseEncoder, folder: Path, weights: dict[str, float]
         folder: to write to.
         weights: token -> weight of the query side, or None where queries go through an encoder.
     """
+    for module in encoder.modules():
+        if hasattr(module, "tokenizer"):  # keeps the settings of its last batch, and would save them
+            module.tokenizer.backend_tokenizer.no_truncation()
+            module.tokenizer.backend_tokenizer.no_padding()
     encoder.save_pretrained(str(folder / "model"), create_model_card=False)
     if weights is not None:
         write_json(folder / "query_weights.json", weights)
     tokenizer = json.loads(encoder[0].sub_modules["document"][0].tokenizer.backend_tokenizer.to_str())
-    tokenizer["truncation"] = tokenizer["padding"] = None
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")

@@ -25,6 +25,12 @@ def truncate_records(path: Path, *, step: int) -> None:
         path.write_text("".join(kept), encoding="utf-8")
 
 
+def last_record(path: Path) -> dict[str, float]:
+    """The record of the last step; also where that was in an earlier process, which was killed before it saved."""
+    record: dict[str, float] = json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
+    return record
+
+
 def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
     return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
 

@@ -18,7 +18,7 @@ from sparsemill.training.collator import Collator
 from sparsemill.training.files import SetFiles
 from sparsemill.training.guards import DenseGuard
 from sparsemill.training.loading import load_sets
-from sparsemill.training.metrics import Recorder, Stream, truncate_records
+from sparsemill.training.metrics import Recorder, Stream, last_record, truncate_records
 from sparsemill.training.objective import Objective
 from sparsemill.training.speed import spare
 from sparsemill.training.start import QueryTable, build_start, start_weights
@@ -64,7 +64,7 @@ def train(
         head: implementation of the SPLADE head, `chunked` or `triton`.
 
     Returns:
-        Facts: queries, steps resumed from, last record.
+        Facts: processes, queries, step resumed from, active tokens of the last record; of the first process only.
 
     Raises:
         UserError: too few queries, collapsed or diverged training.
@@ -105,12 +105,13 @@ def train(
     spare(encoder, spec)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     detach_head(encoder)
-    if processes.number() == 0:
-        save_encoder(encoder.to("cpu"), out, table.weights() if table else weights)
-        shutil.copy(metrics, out / "metrics.jsonl")
+    if processes.number() > 0:
+        return {}
+    save_encoder(encoder.to("cpu"), out, table.weights() if table else weights)
+    shutil.copy(metrics, out / "metrics.jsonl")
     return {
         "processes": processes.count(),
         "queries": len(data.rows),
         "resumed_at_step": resumed["global_step"],
-        "last_active_tokens": objective.statistics["active_tokens"],
+        "last_active_tokens": last_record(metrics)["active_tokens"],
     }
