@@ -247,8 +247,8 @@ def test_wrong_values_name_the_path(config: Config, start: str) -> None:
             "no collection 'pydocs-trian'; did you mean 'pydocs-train'?",
         ),
         (
-            {"training_sets": {"x": {"extends": "pydocs", "miner": "minilm"}}},
-            "training_sets.x.miner: no teacher of kind bm25 'minilm'",
+            {"training_sets": {"x": {"extends": "pydocs", "miner": "minilmm"}}},
+            "training_sets.x.miner: no experiment or teacher of kind bm25, dense, sparse 'minilmm'",
         ),
         ({"pretrainings": {"x": {"extends": "pre-idf", "backbone": "x"}}}, "pretrainings.x.backbone: no backbone 'x'"),
         (

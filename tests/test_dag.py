@@ -29,6 +29,7 @@ OUTPUTS = {
     "normalize_scores": ["scores.parquet"],
     "aggregate_scores": ["scores.parquet"],
     "mine_candidates": ["candidates.parquet"],
+    "find_false_negatives": ["dropped.npy"],
     "pretrain": ["metrics.jsonl"],
     "finetune": ["metrics.jsonl"],
     "encode_corpus": ["vectors.npz", "ids.txt"],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sparsemill.errors import UserError
-from sparsemill.retrieval.runs import Hit, decode_id, encode_id, read_run, write_run
+from sparsemill.retrieval.runs import Hit, RunFile, decode_id, encode_id, read_run, write_run
 
 
 def test_write_gives_trec_lines(tmp_path: Path) -> None:
@@ -73,3 +73,29 @@ def test_a_failed_write_leaves_the_old_run(tmp_path: Path) -> None:
         write_run(path, {"q": [("d", 1.0)]})  # type: ignore[list-item]
     assert read_run(path) == {"q": [Hit("d", 1.0)]}
     assert [entry.name for entry in tmp_path.iterdir()] == ["run.trec"]
+
+
+def test_a_run_file_reads_one_query_at_a_time(tmp_path: Path) -> None:
+    run = {"q 1": [Hit("a%", 2.5), Hit("b", 1.0)], "q2": [Hit("a%", 0.5)], "é": [Hit("ü", 1.0)]}
+    write_run(tmp_path / "run.trec", run)
+    file = RunFile(tmp_path / "run.trec")
+    assert list(file) == list(run)
+    assert dict(file) == run
+    assert file.get("q3", ()) == ()
+    assert len(file) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("q Q0 a 1 2 x\nr Q0 a 1 2 x\nq Q0 b 2 1 x\n", "run.trec:3: query q was there before"),
+        ("q Q0 a 1 2 x\nq Q0 a 2 1 x\n", "run.trec:2: document a is listed twice"),
+        ("q Q0 a 1 2 x\nq Q0 b 2\n", "run.trec:2: 4 columns"),
+    ],
+)
+def test_a_broken_run_file_is_told(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "run.trec").write_text(text)
+    with pytest.raises(UserError, match=message):
+        dict(RunFile(tmp_path / "run.trec"))
+    with pytest.raises(UserError, match="no such run"):
+        RunFile(tmp_path / "other.trec")

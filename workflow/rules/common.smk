@@ -77,7 +77,7 @@ wildcard_constraints:
 
 def query_gpus(wildcards):
     """GPUs of a search: those of a system whose queries go through an encoder."""
-    chosen = study.experiments.get(wildcards.system)
+    chosen = study.experiments.get(wildcards.get("system") or wildcards.miner)
     return GPUS if chosen is not None and chosen.siamese else 0
 
 

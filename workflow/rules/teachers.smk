@@ -1,31 +1,61 @@
 # Candidates, and what the teachers say of them.
 rule search_training:
-    # The miner's run over the training queries.
+    # The run of BM25 or of a trained retriever over the training queries.
     input:
-        unpack(parents("mining/{training_set}")),
+        unpack(parents("mining/{training_set}/{miner}")),
     output:
-        manifest=path("mining/{training_set}/manifest.json"),
-        run=path("mining/{training_set}/run.trec"),
+        manifest=path("mining/{training_set}/{miner}/manifest.json"),
+        run=path("mining/{training_set}/{miner}/run.trec"),
     log:
-        path("logs/mining/{training_set}.log"),
+        path("logs/mining/{training_set}/{miner}.log"),
     benchmark:
-        path("benchmarks/mining/{training_set}.tsv")
+        path("benchmarks/mining/{training_set}/{miner}.tsv")
+    wildcard_constraints:
+        miner=anyof(sparse_systems),
     conda:
         "../../envs/lucene.yaml"
     threads: 1
     resources:
+        gpu=query_gpus,
         mem_mb=4000,
     params:
-        inputs=inputs("mining/{training_set}"),
-        out=out("mining/{training_set}"),
-        key=key("mining/{training_set}"),
-        spec=spec(specs.search_training, "training_set"),
+        inputs=inputs("mining/{training_set}/{miner}"),
+        out=out("mining/{training_set}/{miner}"),
+        key=key("mining/{training_set}/{miner}"),
+        spec=spec(specs.search_training, "training_set", "miner"),
     shell:
         command("search")
 
 
+rule search_training_dense:
+    # The run of a dense or sparse teacher over the training queries, by exhaustive search.
+    input:
+        unpack(parents("mining/{training_set}/{miner}")),
+    output:
+        manifest=path("mining/{training_set}/{miner}/manifest.json"),
+        run=path("mining/{training_set}/{miner}/run.trec"),
+    log:
+        path("logs/mining/{training_set}/{miner}.log"),
+    benchmark:
+        path("benchmarks/mining/{training_set}/{miner}.tsv")
+    wildcard_constraints:
+        miner=anyof(embedded_systems),
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        inputs=inputs("mining/{training_set}/{miner}"),
+        out=out("mining/{training_set}/{miner}"),
+        key=key("mining/{training_set}/{miner}"),
+        spec=spec(specs.search_training, "training_set", "miner"),
+    shell:
+        command("search_dense")
+
+
 rule mine_candidates:
-    # Candidate lists; the consistency filter keeps queries whose positive the miner finds.
+    # Candidate lists; the consistency filter keeps queries whose positive a miner finds.
     input:
         unpack(parents("candidates/{training_set}")),
     output:
@@ -47,6 +77,31 @@ rule mine_candidates:
         spec=spec(specs.mine_candidates, "training_set"),
     shell:
         command("mine_candidates")
+
+
+rule find_false_negatives:
+    # Marks of candidates that a teacher takes for relevant.
+    input:
+        unpack(parents("false_negatives/{training_set}")),
+    output:
+        manifest=path("false_negatives/{training_set}/manifest.json"),
+        dropped=path("false_negatives/{training_set}/dropped.npy"),
+    log:
+        path("logs/false_negatives/{training_set}.log"),
+    benchmark:
+        path("benchmarks/false_negatives/{training_set}.tsv")
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        inputs=inputs("false_negatives/{training_set}"),
+        out=out("false_negatives/{training_set}"),
+        key=key("false_negatives/{training_set}"),
+        spec=spec(specs.find_false_negatives, "training_set"),
+    shell:
+        command("find_false_negatives")
 
 
 rule embed_teacher:

@@ -1,4 +1,4 @@
-"""Write a collection as Parquet: from installed packages' docstrings, a BEIR-style folder, or ir_datasets."""
+"""Write a collection as Parquet: from packages' docstrings, a BEIR-style folder, a file of pairs, or ir_datasets."""
 
 import sys
 from pathlib import Path
@@ -20,6 +20,12 @@ def run(job: Job) -> None:
         from sparsemill.data.beir import read_beir
 
         source = read_beir(Path(spec["path"]), split=split)
+    elif spec["kind"] == "pairs":
+        from sparsemill.data.pairs import Columns, read_pairs
+
+        columns = Columns(spec["query"], spec["document"], spec["title"])
+        limits = {name: spec[name] for name in ("lines", "max_queries")}
+        source = read_pairs(Path(spec["path"]), kind=spec["format"], columns=columns, split=split, **limits)
     else:
         from sparsemill.data.irds import read_ir_datasets
 

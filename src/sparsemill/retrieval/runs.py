@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote
@@ -68,6 +69,54 @@ def read_run(path: Path) -> Run:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}; a run is a text file") from None
     return run
+
+
+class RunFile(Mapping[str, list[Hit]]):
+    """A run by query, of which one query's hits are read at a time; queries keep the order of the file.
+
+    Raises:
+        UserError: the file is missing, a line is broken, or the lines of a query do not follow each other.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._places: dict[str, tuple[int, int]] = {}
+        if not path.is_file():
+            raise UserError(f"{path}: no such run; make it with the rule `search`")
+        place, last = 0, b""
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                query = line.split(maxsplit=1)[0] if line.strip() else b""
+                if query != last:
+                    self._start(query, place, number)
+                    last = query
+                place += len(line)
+
+    def _start(self, query: bytes, place: int, number: int) -> None:
+        query_id = decode_id(query.decode(errors="replace"))
+        if query_id in self._places:
+            raise UserError(f"{self.path}:{number}: query {query_id} was there before; sort the run by query")
+        self._places[query_id] = place, number
+
+    def __getitem__(self, query_id: str) -> list[Hit]:
+        place, number = self._places[query_id]
+        hits: dict[str, Hit] = {}
+        with self.path.open("rb") as file:
+            file.seek(place)
+            for line_number, line in enumerate(file, start=number):
+                found, hit = _parse(line.decode(errors="replace"), f"{self.path}:{line_number}")
+                if found != query_id:
+                    break
+                if hit.doc_id in hits:
+                    raise UserError(f"{self.path}:{line_number}: document {hit.doc_id} is listed twice for {query_id}")
+                hits[hit.doc_id] = hit
+        return list(hits.values())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 def _parse(line: str, where: str) -> tuple[str, Hit]:

@@ -7,7 +7,15 @@ from sparsemill.errors import UserError
 from sparsemill.study.cycles import check_cycles
 from sparsemill.study.hints import nearest
 from sparsemill.study.measures import check_measures
-from sparsemill.study.models import SIAMESE, Bm25Teacher, CrossEncoderTeacher, SparseTeacher, Study, Training
+from sparsemill.study.models import (
+    SIAMESE,
+    CrossEncoderTeacher,
+    MixtureSet,
+    SparseTeacher,
+    Study,
+    Training,
+    TrainingSet,
+)
 from sparsemill.study.sharing import check_shared_models
 
 Reference = tuple[str, str, Iterable[str], str]
@@ -38,10 +46,8 @@ def _sources(study: Study) -> Iterator[Reference]:
         for collection in idf.collections:
             yield f"idfs.{name}.collections", collection, study.collections, "collection"
         yield f"idfs.{name}.backbone", idf.backbone, study.backbones, "backbone"
-    for name, training_set in study.training_sets.items():
-        yield f"training_sets.{name}.collection", training_set.collection, study.collections, "collection"
-        miners = [teacher for teacher, spec in study.teachers.items() if isinstance(spec, Bm25Teacher)]
-        yield f"training_sets.{name}.miner", training_set.miner, miners, "teacher of kind bm25"
+    for name in study.training_sets:
+        yield from _mined(study, name)
     for name, ensemble in study.ensembles.items():
         for teacher in ensemble.teachers:
             yield f"ensembles.{name}.teachers", teacher, study.teachers, "teacher"
@@ -54,7 +60,27 @@ def _teachers(study: Study) -> Iterator[Reference]:
         if isinstance(teacher, CrossEncoderTeacher) and teacher.trained is not None:
             yield f"teachers.{name}.trained", teacher.trained, study.cross_encoders, "cross-encoder"
     for name, trained in study.cross_encoders.items():
-        yield f"cross_encoders.{name}.training_set", trained.training_set, study.training_sets, "training set"
+        where = f"cross_encoders.{name}.training_set"
+        yield where, trained.training_set, _plain(study), "training set that is no mixture"
+
+
+def _plain(study: Study) -> list[str]:
+    return [name for name, entry in study.training_sets.items() if isinstance(entry, TrainingSet)]
+
+
+def _mined(study: Study, name: str) -> Iterator[Reference]:
+    where, entry = f"training_sets.{name}", study.training_sets[name]
+    if isinstance(entry, MixtureSet):
+        for member in entry.sets:
+            yield f"{where}.sets", member, _plain(study), "training set that is no mixture"
+    elif isinstance(entry, TrainingSet):
+        yield f"{where}.collection", entry.collection, study.collections, "collection"
+        siamese = [teacher for teacher, spec in study.teachers.items() if spec.kind in SIAMESE]
+        for miner in entry.searchers:
+            what = f"experiment or teacher of kind {', '.join(SIAMESE)}"
+            yield f"{where}.{'miners' if entry.miners else 'miner'}", miner, [*study.experiments, *siamese], what
+        if entry.false_negatives is not None:
+            yield f"{where}.false_negatives.teacher", entry.false_negatives.teacher, study.teachers, "teacher"
 
 
 def _trained(study: Study) -> Iterator[Reference]:

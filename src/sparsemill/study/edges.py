@@ -7,9 +7,17 @@ the list of what MLflow mirrors and the tests of the graph.
 from collections.abc import Iterable
 
 from sparsemill.study import plan
-from sparsemill.study.models import SIAMESE, CrossEncoderTeacher, SparseTeacher, Study, Training
+from sparsemill.study.models import SIAMESE, CrossEncoderTeacher, MixtureSet, SparseTeacher, Study, Training
 from sparsemill.study.sharing import index_of, model_of, vectors_of
-from sparsemill.study.specs import reference_bm25, shard_count, system_engine, system_kind, variants
+from sparsemill.study.specs import (
+    miner_variant,
+    reference_bm25,
+    shard_count,
+    system_engine,
+    system_kind,
+    variants,
+)
+from sparsemill.study.training_sets import judged, members
 
 Edges = dict[str, list[str]]
 """Input name -> keys."""
@@ -19,17 +27,29 @@ def _embeddings(study: Study, teacher: str, collection: str) -> list[str]:
     return [f"embeddings/{teacher}/{collection}/shard-{shard}" for shard in range(shard_count(study, teacher))]
 
 
-def _mining(study: Study, training_set: str) -> Edges:
-    chosen = study.training_sets[training_set]
-    return {
-        "collection": [f"collections/{chosen.collection}"],
-        "index": [f"indexes/{chosen.miner}/fixed/{chosen.collection}/lucene"],
-    }
+def _mining(study: Study, training_set: str, miner: str) -> Edges:
+    collection = judged(study, training_set).collection
+    found = _run(study, miner, miner_variant(study, miner), collection, system_engine(study, miner))
+    # The collection first, as the first release had it.
+    return {"collection": found["collection"], **found}
 
 
 def _candidates(study: Study, training_set: str) -> Edges:
-    collection = study.training_sets[training_set].collection
-    return {"collection": [f"collections/{collection}"], "run": [f"mining/{training_set}"]}
+    chosen = judged(study, training_set)
+    runs = [f"mining/{training_set}/{miner}" for miner in chosen.searchers]
+    return {"collection": [f"collections/{chosen.collection}"], "run": runs}
+
+
+def _shards_of_scores(study: Study, training_set: str, teacher: str) -> list[str]:
+    return [f"scores/{training_set}/{teacher}/shard-{shard}" for shard in range(study.shards)]
+
+
+def _false_negatives(study: Study, training_set: str) -> Edges:
+    chosen = judged(study, training_set).false_negatives
+    if chosen is None:
+        raise ValueError(f"training set {training_set!r} leaves out no false negatives")
+    scores = _shards_of_scores(study, training_set, chosen.teacher)
+    return {"candidates": [f"candidates/{training_set}"], "scores": scores}
 
 
 def _embedding(study: Study, teacher: str, collection: str) -> Edges:
@@ -41,7 +61,7 @@ def _embedding(study: Study, teacher: str, collection: str) -> Edges:
 
 
 def _scores(study: Study, training_set: str, teacher: str) -> Edges:
-    collection = study.training_sets[training_set].collection
+    collection = judged(study, training_set).collection
     chosen = study.teachers[teacher]
     found = {"collection": [f"collections/{collection}"], "candidates": [f"candidates/{training_set}"]}
     if chosen.kind in SIAMESE:
@@ -49,10 +69,6 @@ def _scores(study: Study, training_set: str, teacher: str) -> Edges:
     elif isinstance(chosen, CrossEncoderTeacher) and chosen.trained is not None:
         found["model"] = [f"cross_encoders/{chosen.trained}"]
     return found
-
-
-def _shards_of_scores(study: Study, training_set: str, teacher: str) -> list[str]:
-    return [f"scores/{training_set}/{teacher}/shard-{shard}" for shard in range(study.shards)]
 
 
 def _targets(study: Study, training_set: str, name: str) -> Edges:
@@ -66,27 +82,46 @@ def _targets(study: Study, training_set: str, name: str) -> Edges:
 
 def _cross_encoder(study: Study, name: str) -> Edges:
     training_set = study.cross_encoders[name].training_set
-    collection = study.training_sets[training_set].collection
+    collection = judged(study, training_set).collection
     return {"collection": [f"collections/{collection}"], "candidates": [f"candidates/{training_set}"]}
 
 
-def _training(study: Study, spec: Training, start: str) -> Edges:
-    collection = study.training_sets[spec.training_set].collection
+def _mined(study: Study, training_set: str, end: str) -> Edges:
+    chosen = judged(study, training_set)
     found = {
-        "start": [start],
-        "collection": [f"collections/{collection}"],
-        "candidates": [f"candidates/{spec.training_set}"],
+        f"collection{end}": [f"collections/{chosen.collection}"],
+        f"candidates{end}": [f"candidates/{training_set}"],
     }
+    if chosen.false_negatives is not None:
+        found[f"false_negatives{end}"] = [f"false_negatives/{training_set}"]
+    return found
+
+
+def _taught(study: Study, spec: Training, training_set: str, end: str) -> Edges:
+    if spec.ensemble is None:
+        return {}
+    if spec.in_batch != "documents":
+        return {f"targets{end}": [f"targets/{training_set}/{spec.ensemble}"]}
+    collection = judged(study, training_set).collection
+    teachers = study.ensembles[spec.ensemble].teachers
+    return {f"embeddings_{teacher}{end}": _embeddings(study, teacher, collection) for teacher in teachers}
+
+
+def _training(study: Study, spec: Training, start: str) -> Edges:
+    """Inputs of training; those of member k of a mixture end in `_k`."""
+    names = members(study, spec.training_set)
+    mixture = isinstance(study.training_sets[spec.training_set], MixtureSet)
+    ends = {name: f"_{number}" if mixture else "" for number, name in enumerate(names)}
+    found: Edges = {"start": [start]}
+    for name, end in ends.items():
+        found |= _mined(study, name, end)
     if spec.idf is not None:
         found["idf"] = [f"idfs/{spec.idf}"]
     if spec.query_backbone is not None:
         found["query_start"] = [f"backbones/{spec.query_backbone}"]
-    if spec.ensemble is None:
-        return found
-    if spec.in_batch != "documents":
-        return {**found, "targets": [f"targets/{spec.training_set}/{spec.ensemble}"]}
-    teachers = study.ensembles[spec.ensemble].teachers
-    return found | {f"embeddings_{teacher}": _embeddings(study, teacher, collection) for teacher in teachers}
+    for name, end in ends.items():
+        found |= _taught(study, spec, name, end)
+    return found
 
 
 def _model(study: Study, experiment: str, seed: str) -> Edges:
@@ -216,10 +251,12 @@ def upstream(study: Study, key: str) -> Edges:  # noqa: PLR0911, PLR0912  (one l
             return {"collection": counted, "backbone": [f"backbones/{idf.backbone}"]}
         case ["embeddings", teacher, collection, _]:
             return _embedding(study, teacher, collection)
-        case ["mining", training_set]:
-            return _mining(study, training_set)
+        case ["mining", training_set, miner]:
+            return _mining(study, training_set, miner)
         case ["candidates", training_set]:
             return _candidates(study, training_set)
+        case ["false_negatives", training_set]:
+            return _false_negatives(study, training_set)
         case ["scores", training_set, teacher, _]:
             return _scores(study, training_set, teacher)
         case ["normalized", training_set, teacher, _]:

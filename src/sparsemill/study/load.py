@@ -14,6 +14,7 @@ from sparsemill.study.explain import explain
 from sparsemill.study.hints import nearest
 from sparsemill.study.models import Scale, Study
 from sparsemill.study.sweeps import expand_sweeps
+from sparsemill.study.training_sets import expand_pairs
 
 SECTIONS = (
     "collections",
@@ -176,8 +177,8 @@ def load_study(config: dict[str, Any], root: Path) -> Study:
         root: the `config/` folder, for presets, registry and sweeps.
 
     Returns:
-        The study, with presets loaded, `extends` and `scales` resolved, sweeps expanded, the entries of sections sorted
-        by name, and the expected values of its scale.
+        The study, with presets loaded, `extends` and `scales` resolved, sweeps and pair files expanded, the entries of
+        sections sorted by name, and the expected values of its scale.
 
     Raises:
         UserError: unknown key or name (with the nearest valid one), wrong type, redefined preset.
@@ -197,6 +198,6 @@ def load_study(config: dict[str, Any], root: Path) -> Study:
     except ValidationError as error:
         raise UserError(explain(error)) from None
     expected = [value for value in study.expected if value.scale in (None, scale)]
-    study = study.model_copy(update={"expected": expected})
+    study = expand_pairs(study.model_copy(update={"expected": expected}))
     check_references(study)
     return study

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sparsemill.study.measures import LATENCY, uses
-from sparsemill.study.models import BeirFolder, ScoresTeacher, Study
+from sparsemill.study.models import BeirFolder, PairFile, ScoresTeacher, Study
 from sparsemill.study.specs import system_engine, system_kind, variants
 
 
@@ -84,6 +84,9 @@ def results(study: Study) -> list[str]:
 def source_files(study: Study, collection: str) -> list[str]:
     """Files outside the results folder that a collection is read from, as far as they exist."""
     chosen = study.collections[collection]
+    if isinstance(chosen, PairFile):
+        file = Path(study.data) / chosen.path
+        return [file.as_posix()] if file.is_file() else []
     if not isinstance(chosen, BeirFolder):
         return []
     folder = Path(study.data) / chosen.path

@@ -85,6 +85,8 @@ def type_text(key: str, node: Schema) -> str:  # noqa: PLR0911  (one line per ty
             return f"list: [`{key}`](#{key})"
         case "array":
             return f"list of {_plural(type_text(key, node['items']))}"
+        case "object" if "patternProperties" in node:
+            return f"mapping: name to {type_text(key, next(iter(node['patternProperties'].values())))}"
         case "object":
             return f"mapping: key to {type_text(key, _values(node))}"
         case "string" if "maxLength" in node:

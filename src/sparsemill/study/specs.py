@@ -17,6 +17,7 @@ from sparsemill.study.models import (
     Collection,
     Column,
     Experiment,
+    MixtureSet,
     Pruning,
     Row,
     ScoresTeacher,
@@ -25,6 +26,7 @@ from sparsemill.study.models import (
     Table,
     Training,
 )
+from sparsemill.study.training_sets import judged, members
 
 VERSIONS = {
     "fetch_collection": 1,
@@ -34,7 +36,8 @@ VERSIONS = {
     "score_teacher": 1,
     "normalize_scores": 1,
     "aggregate_scores": 1,
-    "mine_candidates": 1,
+    "mine_candidates": 2,
+    "find_false_negatives": 1,
     "pretrain": 1,
     "finetune": 1,
     "encode_corpus": 1,
@@ -118,7 +121,7 @@ def _version(package: str) -> str:
 def fetch_collection(study: Study, name: str) -> Spec:
     """Evaluation keys are left out: changing them fetches nothing."""
     spec = _dump(study.collections[name], exclude={"self_hits", "relevance"})
-    if spec["kind"] == "beir_folder":
+    if spec["kind"] in ("beir_folder", "pairs"):
         spec["path"] = (Path(study.data) / spec["path"]).as_posix()
     elif spec["kind"] == "pydocs":
         spec["versions"] = [_version(package) for package in spec["packages"]]
@@ -226,24 +229,32 @@ def search(study: Study, system: str, variant: str, collection: str, engine: str
     return _versioned("search", spec)
 
 
-def search_training(study: Study, training_set: str) -> Spec:
-    """The miner's run over the training queries."""
-    chosen = study.training_sets[training_set]
-    teacher = study.teachers[chosen.miner]
-    spec = {
-        **_identity(chosen.miner, "fixed", chosen.collection, "bm25"),
-        **_dump(teacher, exclude={"kind"}),
-        "kind": "bm25",
-        "split": chosen.split,
-        "self_hits": study.collections[chosen.collection].self_hits,
-        "depth": max(chosen.top, chosen.filter_top or 0),
-    }
-    return _versioned("search", spec)
+def miner_variant(study: Study, miner: str) -> str:
+    """The variant of a miner that searches: an experiment's model of seed 0."""
+    return "seed-0" if miner in study.experiments else "fixed"
+
+
+def search_training(study: Study, training_set: str, miner: str) -> Spec:
+    """A miner's run over the training queries."""
+    chosen = judged(study, training_set)
+    spec = search(study, miner, miner_variant(study, miner), chosen.collection, system_engine(study, miner))
+    return {**spec, "split": chosen.split, "depth": chosen.depth}
 
 
 def mine_candidates(study: Study, training_set: str) -> Spec:
-    """The training set as configured."""
-    return _versioned("mine_candidates", _dump(study.training_sets[training_set]))
+    """The training set as configured, without what is left out after mining; `top` means nothing beside windows."""
+    chosen = judged(study, training_set)
+    return _versioned(
+        "mine_candidates", _dump(chosen, exclude={"false_negatives"} | ({"top"} if chosen.windows else set()))
+    )
+
+
+def find_false_negatives(study: Study, training_set: str) -> Spec:
+    """The teacher and the margin."""
+    chosen = judged(study, training_set).false_negatives
+    if chosen is None:
+        raise UserError(f"config: training_sets.{training_set}: has no false_negatives")
+    return _versioned("find_false_negatives", _dump(chosen))
 
 
 def _training(study: Study, spec: Training, stage: str, seed: int) -> Spec:
@@ -266,6 +277,8 @@ def _training(study: Study, spec: Training, stage: str, seed: int) -> Spec:
         "seed": seed,
         **_dump(study, include={"head"}),
     }
+    if isinstance(study.training_sets[spec.training_set], MixtureSet):
+        resolved["mixture"] = members(study, spec.training_set)
     return _versioned(stage, resolved)
 
 

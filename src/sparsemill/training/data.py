@@ -10,13 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from sparsemill.data.alignment import same_pairs
 from sparsemill.data.collection import read_corpus, read_queries
 from sparsemill.ensemble.combine import combine
 from sparsemill.ensemble.normalise import Scores
 from sparsemill.errors import UserError
 from sparsemill.study.models import Ensemble
 from sparsemill.teachers.cache import EmbeddingCache
-from sparsemill.training.candidate_table import BLOCK, CandidateTable, Lists, read_table
+from sparsemill.training.candidate_table import CandidateTable, Lists, read_table
 from sparsemill.training.schedule import Record
 from sparsemill.training.texts import open_texts
 
@@ -95,15 +96,6 @@ class Targets(Protocol):
         ...
 
 
-def _same_pairs(left: Path, right: Path) -> bool:
-    columns = ["query_id", "doc_id"]
-    with pq.ParquetFile(left) as one, pq.ParquetFile(right) as other:
-        if one.metadata.num_rows != other.metadata.num_rows:
-            return False
-        batches = (file.iter_batches(BLOCK, columns=columns, use_threads=False) for file in (one, other))
-        return all(first.equals(second) for first, second in zip(*batches, strict=True))
-
-
 class CandidateTargets:
     """Targets of each query's own documents, from the aggregated scores of its candidate list.
 
@@ -114,7 +106,7 @@ class CandidateTargets:
     def __init__(self, data: SetData, folder: Path) -> None:
         self.table = data.table
         file = folder / "scores.parquet"
-        if not _same_pairs(self.table.file, file):
+        if not same_pairs([self.table.file], [file]):
             raise UserError(f"{file}: scores other pairs than {self.table.file}; delete it and run again")
         scores = pq.read_table(file, columns=["score"], use_threads=False)["score"].to_numpy()
         self.scores = scores[self.table.kept].astype(np.float32, copy=False)
