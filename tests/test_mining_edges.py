@@ -201,3 +201,20 @@ def test_mistakes_are_told_in_one_line(sets: dict[str, Any], message: str) -> No
         load(training_sets=sets)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_sources_of_the_inference_free_paper_are_named() -> None:
+    """2411.04403, Table 1: thirteen sources, their sizes, and the two that are sub-sampled."""
+    study = load()
+    sources = members(study, "inference-free-pretraining")
+    assert len(sources) == 13
+    assert set(sources.values()) == {1}
+    files = [study.collections[name] for name in sources]
+    lines = {
+        file.path.removeprefix("embedding-training-data/"): file.lines for file in files if isinstance(file, PairFile)
+    }
+    assert len(lines) == 13
+    assert (lines["S2ORC_title_abstract.jsonl.gz"], lines["squad_pairs.jsonl.gz"]) == (41_769_185, 87_599)
+    kept = {name: judged(study, name).max_queries for name in sources}
+    assert {name: most for name, most in kept.items() if most} == {"pairs-s2orc": 500_000, "pairs-wikianswers": 1_000_000}
+    assert all(judged(study, name).filter_top == 10 for name in sources)
