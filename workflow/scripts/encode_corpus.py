@@ -26,7 +26,11 @@ def run(job: Job) -> None:
     start, end = shard_bounds(len(documents), shard=spec["shard"], shards=spec["shards"])
     shard = documents[start:end]
     encoder = load_encoder(
-        job.input("model"), length=spec["encode_length"], device=job.device, head=spec.get("head", "chunked")
+        job.input("model"),
+        length=spec["encode_length"],
+        device=job.device,
+        head=spec.get("head", "chunked"),
+        trust_remote_code=spec.get("trust_remote_code", False),
     )
     vectors = encode_texts(
         encoder,

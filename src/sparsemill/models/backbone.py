@@ -12,8 +12,8 @@ from sparsemill.errors import UserError
 from sparsemill.models.encoder import special_ids
 from sparsemill.models.max_logits import max_logits
 from sparsemill.models.transform import HEADS, set_identity_transform
-from sparsemill.models.weights import loading, model_folder
-from sparsemill.study.models import Backbone, HubWeights
+from sparsemill.models.weights import code_options, loading, model_folder
+from sparsemill.study.models import Backbone
 
 logger = logging.getLogger(__name__)
 _DROPOUT = {
@@ -45,15 +45,13 @@ def _adjust(config: Any, backbone: Backbone, folder: Path) -> None:
 def _load(backbone: Backbone, folder: Path) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 
-    trust = isinstance(backbone.weights, HubWeights) and backbone.weights.trust_remote_code
+    code = code_options(backbone.weights, folder)
     with loading(folder, "masked language model"):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust)
+        config = AutoConfig.from_pretrained(folder, **code)
         biased = getattr(config, "decoder_bias", True)
         _adjust(config, backbone, folder)
-        model, report = AutoModelForMaskedLM.from_pretrained(
-            folder, config=config, trust_remote_code=trust, output_loading_info=True
-        )
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
+        model, report = AutoModelForMaskedLM.from_pretrained(folder, config=config, **code, output_loading_info=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **code)
     expected = HEADS if backbone.transform == "identity" else () if biased else ("decoder.bias",)
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(expected))
     if missing:

@@ -12,11 +12,18 @@ from sentence_transformers.sparse_encoder import SparseEncoder
 from sparsemill.models.batches import token_batches
 from sparsemill.models.encoder import check_length
 from sparsemill.models.head import attach_head
+from sparsemill.models.weights import loading
 from sparsemill.progress import Progress
 
 
 def load_encoder(
-    folder: Path, *, length: int, device: str, task: str = "document", head: str = "chunked"
+    folder: Path,
+    *,
+    length: int,
+    device: str,
+    task: str = "document",
+    head: str = "chunked",
+    trust_remote_code: bool = False,
 ) -> SparseEncoder:
     """Open a trained retriever for encoding texts of up to `length` tokens.
 
@@ -26,11 +33,15 @@ def load_encoder(
         device: `cpu` or `cuda`.
         task: `document` or `query`, of a retriever that encodes queries.
         head: `chunked` or `triton`.
+        trust_remote_code: run the code that lies in the folder.
 
     Raises:
-        UserError: the model has fewer positions.
+        UserError: the model cannot be opened, or has fewer positions.
     """
-    encoder = SparseEncoder(str(folder / "model"), device=device, local_files_only=True)
+    with loading(folder / "model", "retriever"):
+        encoder = SparseEncoder(
+            str(folder / "model"), device=device, local_files_only=True, trust_remote_code=trust_remote_code
+        )
     config = encoder[0].sub_modules[task][0].auto_model.config
     check_length(config, length, key="encode_length" if task == "document" else "query_length")
     attach_head(encoder, kind=head, device=device)

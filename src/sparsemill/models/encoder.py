@@ -1,6 +1,7 @@
 """The retriever as a `SparseEncoder` of sentence-transformers: weighted query tokens, SPLADE documents."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sparsemill.data.tokenizer import read_tokenizer
 from sparsemill.errors import UserError
 from sparsemill.files import read_json, write_json
 from sparsemill.models.activation import ACTIVATIONS
+from sparsemill.models.weights import loading
 
 SPECIAL_BIAS = -1e4
 """Decoder bias of special tokens: below any logit, so that relu zeroes them in every implementation."""
@@ -59,6 +61,7 @@ def text_modules(
     key: str = "document_length",
     representation: str = "max",
     activation: str = "log1p_relu",
+    trust_remote_code: bool = False,
 ) -> tuple[Transformer, SpladePooling]:
     """A masked language model and its pooling, special tokens made inactive.
 
@@ -68,11 +71,20 @@ def text_modules(
         key: what the length is called in the config.
         representation: `max` or `sum`.
         activation: see `sparsemill.models.activation.activate`.
+        trust_remote_code: run the code that lies in the folder.
 
     Raises:
         UserError: no masked language model, one with fewer positions, or one whose tokenizer has another vocabulary.
     """
-    transformer = Transformer(str(folder), transformer_task="fill-mask", max_seq_length=length)
+    # A dictionary each, because the library puts more into them.
+    code = [{"trust_remote_code": True} if trust_remote_code else {} for _ in range(3)]
+    with loading(folder, "masked language model"):
+        transformer = Transformer(
+            str(folder),
+            transformer_task="fill-mask",
+            max_seq_length=length,
+            **dict(zip(("model_kwargs", "config_kwargs", "processor_kwargs"), code, strict=True)),
+        )
     language_model = transformer.auto_model
     check_length(language_model.config, length, key=key)
     decoder = language_model.get_output_embeddings()
@@ -104,7 +116,7 @@ def build_encoder(
     query_length: int,
     document_length: int,
     trained: bool = False,
-    **pooling: str,
+    **options: Any,
 ) -> SparseEncoder:
     """Build an inference-free retriever around a masked language model.
 
@@ -114,12 +126,12 @@ def build_encoder(
         query_length: tokens kept of a query, which gets no special tokens.
         document_length: tokens kept of a document, special tokens included.
         trained: the query weights are parameters that training changes.
-        pooling: `representation` and `activation`, see `text_modules`.
+        options: `representation`, `activation` and `trust_remote_code`, see `text_modules`.
 
     Raises:
         UserError: as `text_modules`.
     """
-    transformer, splade = text_modules(folder, length=document_length, **pooling)
+    transformer, splade = text_modules(folder, length=document_length, **options)
     table = weight_vector(weights, transformer.tokenizer)
     query_tokenizer = AutoTokenizer.from_pretrained(folder, model_max_length=query_length)
     router = Router.for_query_document(
@@ -142,6 +154,8 @@ def save_encoder(encoder: SparseEncoder, folder: Path, weights: dict[str, float]
             module.tokenizer.backend_tokenizer.no_truncation()
             module.tokenizer.backend_tokenizer.no_padding()
     encoder.save_pretrained(str(folder / "model"), create_model_card=False)
+    for code in (folder / "model").glob("*_Transformer/*.py"):
+        shutil.copy(code, folder / "model")  # where sentence-transformers looks for it
     if weights is not None:
         write_json(folder / "query_weights.json", weights)
     tokenizer = json.loads(encoder[0].sub_modules["document"][0].tokenizer.backend_tokenizer.to_str())

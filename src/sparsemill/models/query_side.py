@@ -20,6 +20,7 @@ class EncodedQueries:
         precision: `fp32`, or `bf16` by autocast.
         tokens: bound on the padded tokens of one batch.
         head: `chunked` or `triton`.
+        trust_remote_code: run the code that lies in the folder.
         prune: see `sparsemill.retrieval.prune.prune`.
 
     Raises:
@@ -36,10 +37,13 @@ class EncodedQueries:
         tokens: int,
         prune: Pruning,
         head: str = "chunked",
+        trust_remote_code: bool = False,
     ) -> None:
         quiet_libraries()
         device = choose_device(device)
-        self._encoder = load_encoder(model, length=query_length, task="query", device=device, head=head)
+        self._encoder = load_encoder(
+            model, length=query_length, task="query", device=device, head=head, trust_remote_code=trust_remote_code
+        )
         self._options: dict[str, Any] = {"length": query_length, "precision": precision, "tokens": tokens}
         self._prune = prune
 

@@ -6,6 +6,7 @@ multiplies the encoder's vector with the presence of each token in the query.
 """
 
 from pathlib import Path
+from typing import Any
 
 from sentence_transformers.sparse_encoder import SparseEncoder
 from sentence_transformers.sparse_encoder.modules import Router, SparseStaticEmbedding
@@ -22,7 +23,7 @@ def build_siamese(
     lexical: bool,
     query_length: int,
     document_length: int,
-    **pooling: str,
+    **options: Any,
 ) -> SparseEncoder:
     """Build a retriever with an encoder on both sides.
 
@@ -32,15 +33,15 @@ def build_siamese(
         lexical: a query keeps the weights of its own tokens only (SPLADE-lexical); special tokens are none of them.
         query_length: tokens kept of a query, special tokens included.
         document_length: tokens kept of a document, special tokens included.
-        pooling: `representation` and `activation`, see `text_modules`.
+        options: `representation`, `activation` and `trust_remote_code`, see `text_modules`.
 
     Raises:
         UserError: as `text_modules`, or the two models have different vocabularies.
     """
-    documents = list(text_modules(folder, length=document_length, **pooling))
+    documents = list(text_modules(folder, length=document_length, **options))
     queries = list(documents)
     if query_folder is not None:
-        queries = list(text_modules(query_folder, length=query_length, key="query_length", **pooling))
+        queries = list(text_modules(query_folder, length=query_length, key="query_length", **options))
         if queries[0].tokenizer.get_vocab() != documents[0].tokenizer.get_vocab():
             raise UserError(f"{query_folder}: another vocabulary than {folder}; both encoders must have the same")
     queries[0].query_length = query_length  # which the transformer applies to queries, also where it is shared

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from sparsemill.errors import UserError
-from sparsemill.files import file_hash
+from sparsemill.files import file_hash, read_json
 from sparsemill.study.models import FolderWeights, HubWeights, PackageWeights, Weights
 
 FILE = "model.safetensors"
@@ -78,6 +79,27 @@ def model_folder(weights: Weights) -> Path:
     if not any((folder / name).is_file() for name in VOCABULARIES):
         raise UserError(f"{folder}: no tokenizer; expected one of {', '.join(VOCABULARIES)}")
     return folder
+
+
+def code_options(weights: Weights, folder: Path) -> dict[str, Any]:
+    """Options of `from_pretrained` about code that comes with the weights: none is run unless the config says so.
+
+    Args:
+        weights: where the model comes from.
+        folder: its files.
+
+    Raises:
+        UserError: the code is in another repository, and the config names no commit of it.
+    """
+    if not isinstance(weights, HubWeights) or not weights.trust_remote_code:
+        return {"trust_remote_code": False}
+    sources = read_json(folder / "config.json").get("auto_map", {}).values()
+    elsewhere = sorted(source.split("--")[0] for source in sources if "--" in source)
+    if elsewhere and weights.code_revision is None:
+        raise UserError(
+            f"{weights.id}: its code is in {elsewhere[0]}; set `code_revision` to a commit of that repository"
+        )
+    return {"trust_remote_code": True, "code_revision": weights.code_revision}
 
 
 @contextmanager

@@ -90,6 +90,9 @@ class HubWeights(Model):
         default=None, description="commit of the repository; branches move, commits do not (null: see `revisions`)"
     )
     trust_remote_code: bool = Field(default=False, description="run code of that repository at that revision")
+    code_revision: Annotated[Revision | None, LATER] = Field(
+        default=None, description="commit of the code's repository, where `config.json` names another one for it"
+    )
 
 
 Weights = Annotated[PackageWeights | FolderWeights | HubWeights, Field(discriminator="kind")]

@@ -18,6 +18,7 @@ from sparsemill.study.models import (
     Column,
     Experiment,
     MixtureSet,
+    Pretraining,
     Pruning,
     Row,
     ScoresTeacher,
@@ -196,6 +197,16 @@ def _collection_rules(collection: Collection) -> Spec:
     return {"split": collection.split, "self_hits": collection.self_hits}
 
 
+def code(study: Study, trained: Training) -> Spec:
+    """`trust_remote_code` where a backbone that a model comes from brings code that the config allows; else nothing."""
+    start = trained.backbone if isinstance(trained, Pretraining) else getattr(trained, "start", None)
+    found = code(study, study.pretrainings[start]) if start in study.pretrainings else {}
+    for name in (start, trained.query_backbone):
+        if name in study.backbones and getattr(study.backbones[name].weights, "trust_remote_code", False):
+            found = {"trust_remote_code": True}
+    return found
+
+
 def queries(study: Study, experiment: str, *, device: str) -> Spec:
     """How an experiment's queries are encoded; see `sparsemill.retrieval.queries.open_queries`."""
     chosen = study.experiments[experiment]
@@ -208,6 +219,7 @@ def queries(study: Study, experiment: str, *, device: str) -> Spec:
             "prune": _dump(chosen.query_prune),
             # The Triton kernel runs on a GPU only.
             **(_dump(study, include={"head"}) if device != "cpu" else {}),
+            **code(study, chosen),
         }
     return spec
 
@@ -276,6 +288,7 @@ def _training(study: Study, spec: Training, stage: str, seed: int) -> Spec:
         "device": study.device,
         "seed": seed,
         **_dump(study, include={"head"}),
+        **code(study, spec),
     }
     if isinstance(study.training_sets[spec.training_set], MixtureSet):
         resolved["mixture"] = members(study, spec.training_set)
@@ -310,6 +323,7 @@ def encode_corpus(study: Study, experiment: str, shard: str) -> Spec:
         "shard": int(shard),
         "shards": study.shards,
         **_dump(study, include={"head"}),
+        **code(study, chosen),
     }
     if chosen.prune != Pruning():
         spec["prune"] = _dump(chosen.prune)

@@ -45,6 +45,7 @@ def train(
     label: str,
     stream: Stream,
     head: str = "chunked",
+    trust_remote_code: bool = False,
 ) -> dict[str, Any]:
     """Train a retriever and save it.
 
@@ -62,6 +63,7 @@ def train(
         label: of progress lines.
         stream: gets every metric record as it is written.
         head: implementation of the SPLADE head, `chunked` or `triton`.
+        trust_remote_code: run the code that lies in the folders that training starts from.
 
     Returns:
         Facts: processes, queries, step resumed from, active tokens of the last record; of the first process only.
@@ -73,7 +75,7 @@ def train(
     warn_of_devices(spec)
     data, targets, schedule = load_sets(spec, sets, ensemble=ensemble, cache=state / "texts", seed=seed)
     weights = start_weights(spec, start, idf)
-    encoder = build_start(spec, start, weights, query_start=query_start)
+    encoder = build_start(spec, start, weights, query_start=query_start, trust_remote_code=trust_remote_code)
     table = QueryTable(encoder) if spec.query_side == "learned" else None
     attach_head(encoder, kind=head, device=device)
     collator = Collator(data, targets, encoder.preprocess, in_batch=spec.in_batch, gather=spec.gather)

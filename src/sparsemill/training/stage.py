@@ -10,7 +10,17 @@ from sparsemill.study.models import Ensemble, Training
 from sparsemill.training.files import SetFiles
 
 _TABLE = "query_weights.json"
-_NOT_TRAINING = {"ensemble_spec", "device", "seed", "stage_version", "backbone", "start", "mixture", "head"}
+_NOT_TRAINING = {
+    "ensemble_spec",
+    "device",
+    "seed",
+    "stage_version",
+    "backbone",
+    "start",
+    "mixture",
+    "head",
+    "trust_remote_code",
+}
 
 
 def _recipe(spec: dict[str, Any]) -> Training:
@@ -99,6 +109,7 @@ def run_training(job: Job) -> None:
         label=job.key,
         stream=stream,
         head=spec.get("head", "chunked"),
+        trust_remote_code=spec.get("trust_remote_code", False),
     )
     job.facts.update(facts)
     processes.leave()

@@ -27,7 +27,12 @@ def start_weights(spec: Training, start: Path, table: Path | None) -> dict[str, 
 
 
 def build_start(
-    spec: Training, start: Path, weights: dict[str, float] | None, *, query_start: Path | None
+    spec: Training,
+    start: Path,
+    weights: dict[str, float] | None,
+    *,
+    query_start: Path | None,
+    trust_remote_code: bool = False,
 ) -> SparseEncoder:
     """The retriever before training, with the modules that it will be saved with.
 
@@ -36,6 +41,7 @@ def build_start(
         start: masked language model of the document encoder.
         weights: from `start_weights`.
         query_start: masked language model of a separate query encoder (None: the document encoder's).
+        trust_remote_code: run the code that lies in these folders.
 
     Raises:
         UserError: a folder holds no masked language model, or one that does not fit the recipe.
@@ -45,6 +51,7 @@ def build_start(
         "document_length": spec.document_length,
         "representation": spec.representation,
         "activation": spec.activation,
+        "trust_remote_code": trust_remote_code,
     }
     if weights is not None:
         return build_encoder(start, weights, trained=spec.query_side == "learned", **options)
