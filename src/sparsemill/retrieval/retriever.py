@@ -1,6 +1,6 @@
 """From query texts to a run, whatever the engine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,10 @@ def _open_sparse(engine: str, index: Path) -> tuple[Engine[Any], int]:
     raise UserError(f"engine {engine!r} is unknown; there are bm25, lucene and exact")
 
 
-def retrieve(search: Search, queries: Sequence[Query], *, depth: int, drop_self_hits: bool) -> Run:
-    """Search all queries.
+def retrieve_each(
+    search: Search, queries: Sequence[Query], *, depth: int, drop_self_hits: bool
+) -> Iterator[tuple[str, list[Hit]]]:
+    """Search all queries, some at a time.
 
     Args:
         search: see `open_search`.
@@ -76,16 +78,19 @@ def retrieve(search: Search, queries: Sequence[Query], *, depth: int, drop_self_
         depth: documents kept per query.
         drop_self_hits: leave out the document that has the query's own id (collections whose queries are documents).
 
-    Returns:
-        A list for every query, empty where nothing was found.
+    Yields:
+        Query id and hits, which are empty where nothing was found.
     """
     progress = Progress("search", len(queries), unit="query")
-    run: Run = {}
     for start in range(0, len(queries), _BATCH):
         batch = queries[start : start + _BATCH]
         found = search([query.text for query in batch], depth + drop_self_hits)
         for query, hits in zip(batch, found, strict=True):
             kept = [hit for hit in hits if not (drop_self_hits and hit.doc_id == query.id)]
-            run[query.id] = kept[:depth]
+            yield query.id, kept[:depth]
         progress.advance(len(batch))
-    return run
+
+
+def retrieve(search: Search, queries: Sequence[Query], *, depth: int, drop_self_hits: bool) -> Run:
+    """The run of `retrieve_each` in memory."""
+    return dict(retrieve_each(search, queries, depth=depth, drop_self_hits=drop_self_hits))

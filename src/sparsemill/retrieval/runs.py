@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote
@@ -35,17 +35,24 @@ def decode_id(identifier: str) -> str:
     return unquote(identifier) if "%" in identifier else identifier
 
 
-def write_run(path: Path, run: Run, tag: str = "sparsemill") -> None:
+def _run_lines(run: Iterable[tuple[str, Sequence[Hit]]], tag: str) -> Iterator[str]:
+    for query_id, hits in run:
+        start = f"{encode_id(query_id)} Q0 "
+        for rank, hit in enumerate(hits, start=1):
+            yield f"{start}{encode_id(hit.doc_id)} {rank} {hit.score:.9g} {tag}\n"
+
+
+def write_run(path: Path, run: Run | Iterable[tuple[str, Sequence[Hit]]], tag: str = "sparsemill") -> None:
     """Write a run atomically: `query Q0 document rank score tag`, ranks from 1.
 
     Nine significant digits bring every float32 score back unchanged. A query without hits leaves no line.
+
+    Args:
+        path: the file.
+        run: hits by query, or pairs of both that are read once, so that a run need not fit into memory.
+        tag: the last column.
     """
-    lines = []
-    for query_id, hits in run.items():
-        start = f"{encode_id(query_id)} Q0 "
-        for rank, hit in enumerate(hits, start=1):
-            lines.append(f"{start}{encode_id(hit.doc_id)} {rank} {hit.score:.9g} {tag}\n")
-    write_text(path, "".join(lines))
+    write_text(path, _run_lines(run.items() if isinstance(run, Mapping) else run, tag))
 
 
 def read_run(path: Path) -> Run:

@@ -1,6 +1,6 @@
 """A run with its sidecar: what it is a run of."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +31,25 @@ def separate_ties(hits: Sequence[Hit]) -> list[Hit]:
     return separated
 
 
-def write_described_run(folder: Path, run: Run, spec: dict[str, Any]) -> dict[str, Any]:
+def write_described_run(
+    folder: Path, run: Run | Iterable[tuple[str, Sequence[Hit]]], spec: dict[str, Any]
+) -> dict[str, Any]:
     """Write `run.trec`, its ties separated, and `run.json`; returns what the sidecar says.
 
     Args:
         folder: to write to.
-        run: hits per query.
+        run: hits by query, or pairs of both that are read once.
         spec: names system, variant, collection, engine, split and depth.
     """
-    described = {key: spec[key] for key in _KEYS if key in spec}
-    described |= {"queries": len(run), "queries_without_results": sum(not hits for hits in run.values())}
-    write_run(folder / "run.trec", {query: separate_ties(hits) for query, hits in run.items()})
+    counts = {"queries": 0, "queries_without_results": 0}
+
+    def counted() -> Iterator[tuple[str, list[Hit]]]:
+        for query, hits in run.items() if isinstance(run, Mapping) else run:
+            counts["queries"] += 1
+            counts["queries_without_results"] += not hits
+            yield query, separate_ties(hits)
+
+    write_run(folder / "run.trec", counted())
+    described = {key: spec[key] for key in _KEYS if key in spec} | counts
     write_json(folder / "run.json", described)
     return described
