@@ -316,3 +316,20 @@ def test_lint_and_format() -> None:
     command = [str(Path(sys.executable).with_name("snakefmt")), "--check", "Snakefile", "workflow/rules"]
     formatted = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert formatted.returncode == 0, formatted.stderr
+
+
+def test_a_retriever_mines_for_another(fresh: Path, tmp_path: Path) -> None:
+    """SelfDistil: the edge from a trained model to candidates, in Snakemake's hands; false negatives are marked."""
+    overlay = tmp_path / "self.yaml"
+    mined = {"extends": "pydocs", "miners": ["doc-distill", "minilm"], "false_negatives": {"teacher": "minilm"}}
+    table = {"caption": "", "rows": [{"system": "x"}], "columns": [{"measure": "AP", "collection": "pydocs"}]}
+    experiments = {"x": {"extends": "doc-distill", "training_set": "mined"}}
+    overlay.write_text(
+        yaml.safe_dump({"training_sets": {"mined": mined}, "experiments": experiments, "tables": {"self": table}})
+    )
+    jobs = planned(fresh, "--configfile", str(overlay))
+    assert jobs["mining/mined/doc-distill"] == "search_training"
+    assert jobs["mining/mined/minilm"] == "search_training_dense"
+    assert jobs["indexes/doc-distill/seed-0/pydocs-train/lucene"] == "build_index"
+    assert jobs["false_negatives/mined"] == "find_false_negatives"
+    assert jobs["models/x/seed-0"] == "finetune"

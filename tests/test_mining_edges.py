@@ -216,5 +216,8 @@ def test_the_sources_of_the_inference_free_paper_are_named() -> None:
     assert len(lines) == 13
     assert (lines["S2ORC_title_abstract.jsonl.gz"], lines["squad_pairs.jsonl.gz"]) == (41_769_185, 87_599)
     kept = {name: judged(study, name).max_queries for name in sources}
-    assert {name: most for name, most in kept.items() if most} == {"pairs-s2orc": 500_000, "pairs-wikianswers": 1_000_000}
+    assert {name: most for name, most in kept.items() if most} == {
+        "pairs-s2orc": 500_000,
+        "pairs-wikianswers": 1_000_000,
+    }
     assert all(judged(study, name).filter_top == 10 for name in sources)

@@ -470,6 +470,25 @@ def test_a_mixture_of_one_set_and_its_copy_is_that_set(inputs: dict[str, Any], t
     assert done["one"] == done["two"] != done["both"]
 
 
+def test_a_stopped_mixture_goes_on_to_the_same_bytes(inputs: dict[str, Any], tmp_path: Path) -> None:
+    made = training_inputs(inputs)
+    other = training_inputs(write_inputs(tmp_path / "other", topics=15))["sets"]
+    options = {"ensemble": ENSEMBLE, "seed": 3, "device": "cpu", "label": "test"}
+
+    def go_on(folder: Path, stream: Callable[[dict[str, float]], None] = lambda record: None) -> dict[str, Any]:
+        out, state = folder / "out", folder / "state"
+        out.mkdir(parents=True, exist_ok=True)
+        spec = Training.model_validate(RECIPE)
+        sets = {"sets": made["sets"] + other}
+        return train(spec, **made | sets, **options, stream=stream, out=out, state=state)
+
+    assert go_on(tmp_path / "whole")["queries"] == 39
+    with pytest.raises(StoppedError):
+        go_on(tmp_path / "parts", stop_at(4))
+    assert go_on(tmp_path / "parts")["resumed_at_step"] == 3
+    assert contents(tmp_path / "parts" / "out") == contents(tmp_path / "whole" / "out")
+
+
 def test_candidate_rows_need_targets(inputs: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no targets were given"):
         run(inputs | {"targets": None}, tmp_path)
