@@ -172,6 +172,19 @@ def test_a_moved_checkout_has_nothing_to_do(checkout: Path) -> None:
     assert planned(checkout) == {}
 
 
+def test_the_profile_for_several_gpus_starts_trainings_with_torchrun(fresh: Path) -> None:
+    profile = ("--workflow-profile", "profiles/multi-gpu", "--quiet", "host")
+    told = snakemake(fresh, "--dry-run", "--printshellcmds", *profile)
+    started = re.findall(r"Shell command: (.*) \S*/(\w+)\.py --in start", told)
+    assert len(started) == 6
+    assert {command for command, _ in started} == {"python -m torch.distributed.run --standalone --nproc_per_node 8"}
+    assert {script for _, script in started} == {"pretrain", "finetune"}
+
+
+def test_the_number_of_processes_trains_nothing_again(checkout: Path) -> None:
+    assert planned(checkout, "--set-resources", "finetune:processes=2") == {}
+
+
 def turned(value: object) -> object:
     """The same config with reversed keys, and every integer written as a float."""
     if isinstance(value, dict):

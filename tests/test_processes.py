@@ -17,6 +17,12 @@ from sparsemill.files import read_json, write_json
 from sparsemill.job import main
 from sparsemill.training.stage import run_training
 
+SIAMESE = {
+    "query_side": "splade",
+    "in_batch": True,
+    "regulariser": {"lambda_d": 1e-2, "mask_below": 5},
+    "query_regulariser": {"lambda_q": 1e-2},
+}
 CASES: dict[str, dict[str, Any]] = {
     "kl, in-batch documents": {"in_batch": True, "max_grad_norm": 1.0},
     "kl, candidate lists, FLOPS by slot": {"regulariser": {"lambda_d": 1e-2, "reduction": "sum_of_slots"}},
@@ -27,6 +33,15 @@ CASES: dict[str, dict[str, Any]] = {
         "accumulation": 2,
         "regulariser": {"lambda_d": 0},
     },
+    "infonce, in-batch positives": {"in_batch": "positives", "infonce_weight": 1.0, "kl_weight": 0.5},
+    "margin_mse lists, kl, l1, anti-zero": {
+        "kl_weight": 0.99,
+        "margin_mse_weight": 0.05,
+        "anti_zero_weight": 1.0,
+        "regulariser": {"kind": "l1", "lambda_d": 1e-3, "mask_below": 5},
+    },
+    "siamese, FLOPS on both sides": {**SIAMESE, "infonce_weight": 1.0},
+    "siamese, separate encoders, grad_cache": {**SIAMESE, "query_encoder": "separate", "grad_cache": 5},
     "grad_cache, in-batch documents": {"in_batch": True, "infonce_weight": 0.5, "grad_cache": 5},
 }
 DEVICE = {"in_batch": True, "gather": False}

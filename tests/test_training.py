@@ -4,16 +4,18 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from sentence_transformers.sparse_encoder import SparseEncoder
+from sentence_transformers.sparse_encoder import SparseEncoder, SparseEncoderTrainer
 from stages import without_dropout
 from tiny import rows, texts, training_inputs, write_inputs
 from torch import Tensor
+from torch._dynamo.utils import counters
 
 from sparsemill.errors import UserError
 from sparsemill.files import read_json, write_json
@@ -24,6 +26,7 @@ from sparsemill.training.metrics import Recorder, truncate_records
 from sparsemill.training.objective import Objective
 from sparsemill.training.recipe import train
 from sparsemill.training.stage import run_training
+from sparsemill.training.trainer import Trainer
 
 RECIPE = {
     "training_set": "invented",
@@ -62,6 +65,7 @@ def run(
     seed: int = 0,
     teachers: Ensemble | None = ENSEMBLE,
     stream: Callable[[dict[str, float]], None] = lambda record: None,
+    device: str = "cpu",
     **options: Any,
 ) -> tuple[dict[str, Any], list[dict[str, float]]]:
     """Train into `folder`/out with checkpoints in `folder`/state; facts and metric records."""
@@ -75,7 +79,7 @@ def run(
         out=out,
         state=state,
         seed=seed,
-        device="cpu",
+        device=device,
         label="test",
         stream=stream,
     )
@@ -359,6 +363,36 @@ def test_grad_cache_resumes_to_the_same_bytes(inputs: dict[str, Any], tmp_path: 
 
 def test_gradient_checkpointing_changes_nothing(inputs: dict[str, Any], tmp_path: Path) -> None:
     assert difference(inputs, tmp_path, {"steps": 4}, {"gradient_checkpointing": True}) < 1e-6
+
+
+def test_compiled_equals_eager(calm: dict[str, Any], tmp_path: Path) -> None:
+    torch._dynamo.reset()
+    counters.clear()
+    assert difference(calm, tmp_path, {"steps": 2}, {"compile": True}) < 1e-5
+    assert counters["stats"]["unique_graphs"] == 1, "nothing was compiled, or it was compiled in pieces"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("options", [{}, {"grad_cache": 5, "in_batch": True}], ids=["plain", "grad_cache"])
+def test_fp16_trains_on_a_gpu(calm: dict[str, Any], tmp_path: Path, options: dict[str, Any]) -> None:
+    _, full = run(calm, tmp_path / "full", device="cuda", **options)
+    _, half = run(calm, tmp_path / "half", device="cuda", precision="fp16", **options)
+    assert [record["loss"] for record in half] == pytest.approx([record["loss"] for record in full], rel=0.05)
+
+
+def test_a_step_that_the_scaler_skips_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """fp16: overflow lowers the scale of the loss; only at a scale of 1 it is the gradient itself."""
+    trainer = Trainer.__new__(Trainer)
+    scale = torch.amp.GradScaler("cpu", init_scale=2.0)
+    monkeypatch.setattr(scale, "get_scale", lambda: scale._init_scale)
+    trainer.accelerator, trainer.loss = SimpleNamespace(scaler=scale), SimpleNamespace(gradient_norm=None)
+    monkeypatch.setattr(SparseEncoderTrainer, "_get_grad_norm", lambda *rest: torch.tensor(torch.inf))
+    trainer._get_grad_norm(None)
+    assert trainer.loss.gradient_norm == 0
+    scale._init_scale = 1.0
+    trainer._get_grad_norm(None)
+    assert trainer.loss.gradient_norm == torch.inf
 
 
 def test_fp16_needs_a_gpu(inputs: dict[str, Any], tmp_path: Path) -> None:

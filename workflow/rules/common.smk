@@ -140,9 +140,17 @@ def facts(pattern):
     return lambda wildcards, output: canonical_json(specs.trained_facts(study, pattern.format(**wildcards)))
 
 
-def command(script, live=False, marked=False):
+def launcher(wildcards, resources):
+    """A `params` function: Python, or torchrun for several processes; it asks for `resources`, see `facts`."""
+    if resources.processes == 1:
+        return "python"
+    return f"python -m torch.distributed.run --standalone --nproc_per_node {resources.processes}"
+
+
+def command(script, live=False, marked=False, launched=False):
     """The shell command of a rule; the checkout's place is not in it, so that moving it runs nothing again."""
     store = live * ' ${{SPARSEMILL_STORE:+--in store "$SPARSEMILL_STORE"}}'
     told = "--out {params.out:q} --key {params.key:q} --log {log:q} --threads {threads} --spec {params.spec:q}"
     marks = marked * " --facts {params.facts:q}"
-    return f'python "$SPARSEMILL_SCRIPTS"/{script}.py {{params.inputs:q}}{store} {told}{marks}'
+    python = "{params.launcher}" if launched else "python"
+    return f'{python} "$SPARSEMILL_SCRIPTS"/{script}.py {{params.inputs:q}}{store} {told}{marks}'

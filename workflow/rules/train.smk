@@ -1,4 +1,5 @@
-# Pre-training and fine-tuning.
+# Pre-training and fine-tuning. With `--set-resources finetune:processes=8` (see profiles/multi-gpu) torchrun starts eight
+# processes, one GPU each; they share every step's queries, and the result is that of one process.
 rule pretrain:
     # Pre-train with in-batch rows; siamese teachers through cached embeddings.
     input:
@@ -15,15 +16,17 @@ rule pretrain:
     threads: 1
     resources:
         gpu=GPUS,
+        processes=1,
         mem_mb=6000,
     params:
+        launcher=launcher,
         inputs=inputs("pretrained/{pretraining}/seed-{seed}"),
         out=out("pretrained/{pretraining}/seed-{seed}"),
         key=key("pretrained/{pretraining}/seed-{seed}"),
         facts=facts("pretrained/{pretraining}/seed-{seed}"),
         spec=spec(specs.pretrain, "pretraining", "seed"),
     shell:
-        command("pretrain", live=True, marked=True)
+        command("pretrain", live=True, marked=True, launched=True)
 
 
 rule finetune:
@@ -42,12 +45,14 @@ rule finetune:
     threads: 1
     resources:
         gpu=GPUS,
+        processes=1,
         mem_mb=6000,
     params:
+        launcher=launcher,
         inputs=inputs("models/{experiment}/seed-{seed}"),
         out=out("models/{experiment}/seed-{seed}"),
         key=key("models/{experiment}/seed-{seed}"),
         facts=facts("models/{experiment}/seed-{seed}"),
         spec=spec(specs.finetune, "experiment", "seed"),
     shell:
-        command("finetune", live=True, marked=True)
+        command("finetune", live=True, marked=True, launched=True)

@@ -14,4 +14,5 @@ def spare(encoder: Any, spec: Training) -> None:
             if spec.gradient_checkpointing:
                 module.auto_model.gradient_checkpointing_enable({"use_reentrant": False})
             if spec.compile:
-                module.auto_model.compile(dynamic=True)
+                # not the model with its head: sentence-transformers calls that one's `forward` past what is compiled
+                module.auto_model.base_model.compile(dynamic=True)
