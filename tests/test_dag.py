@@ -177,7 +177,7 @@ def test_the_profile_for_several_gpus_starts_trainings_with_torchrun(fresh: Path
     told = snakemake(fresh, "--dry-run", "--printshellcmds", *profile)
     started = re.findall(r"Shell command: (.*) \S*/(\w+)\.py --in start", told)
     assert len(started) == 6
-    assert {command for command, _ in started} == {"python -m torch.distributed.run --standalone --nproc_per_node 8"}
+    assert {command for command, _ in started} == {"python -m torch.distributed.run --standalone --nproc_per_node 8 --"}
     assert {script for _, script in started} == {"pretrain", "finetune"}
 
 

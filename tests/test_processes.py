@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from stages import arguments, without_dropout
-from tiny import write_inputs
+from tiny import input_places, write_inputs
 
 from sparsemill.files import read_json, write_json
 from sparsemill.job import main
@@ -47,6 +47,15 @@ CASES: dict[str, dict[str, Any]] = {
 DEVICE = {"in_batch": True, "gather": False}
 
 
+def torchrun(*script: str) -> str:
+    """Run a script as two processes; what they wrote to standard error."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--", *script]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stderr
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every case trained by one process and by two; the latter's output is in `log`."""
@@ -58,14 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert main("finetune", run_training, argv=arguments(inputs, root / "one" / name, **options)) == 0
     both = CASES | {"own device": DEVICE}
     write_json(root / "cases.json", [arguments(inputs, root / "two" / name, **both[name]) for name in both])
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    script = Path(__file__).with_name("stages.py")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        [*command, str(script), str(root / "cases.json")], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    (root / "log").write_text(done.stderr)
+    (root / "log").write_text(torchrun(str(Path(__file__).with_name("stages.py")), str(root / "cases.json")))
     return root
 
 
@@ -107,3 +109,16 @@ def test_rows_of_one_device_are_another_training_and_say_so(folder: Path) -> Non
     assert max(float((one[key] - two[key]).abs().max()) for key in one) > 1e-4
     line = "gather is false: in-batch rows hold the documents of 4 queries, those of their own device, and not of 8"
     assert (folder / "log").read_text().count(line) == 1
+
+
+def test_the_script_runs_under_torchrun_as_the_rule_calls_it(folder: Path) -> None:
+    script = Path(__file__).parent.parent / "workflow" / "scripts" / "finetune.py"
+    out, log = folder / "by hand", folder / "by hand.log"
+    options = {"in_batch": True, "max_grad_norm": 1.0}
+    line = arguments(input_places(folder / "inputs"), out, **options)
+    told = torchrun(str(script), *line, "--key", "models/a/seed-0", "--log", str(log))
+    assert told.count("> finetune: models/a/seed-0") == 1
+    assert log.read_text()
+    assert parameters(out).keys() == parameters(folder / "two" / "kl, in-batch documents").keys()
+    for name, value in parameters(out).items():
+        assert torch.equal(value, parameters(folder / "two" / "kl, in-batch documents")[name])

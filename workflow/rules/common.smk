@@ -144,7 +144,7 @@ def launcher(wildcards, resources):
     """A `params` function: Python, or torchrun for several processes; it asks for `resources`, see `facts`."""
     if resources.processes == 1:
         return "python"
-    return f"python -m torch.distributed.run --standalone --nproc_per_node {resources.processes}"
+    return f"python -m torch.distributed.run --standalone --nproc_per_node {resources.processes} --"
 
 
 def command(script, live=False, marked=False, launched=False):
