@@ -30,6 +30,7 @@ OUTPUTS = {
     "aggregate_scores": ["scores.parquet"],
     "mine_candidates": ["candidates.parquet"],
     "find_false_negatives": ["dropped.npy"],
+    "train_cross_encoder": ["metrics.jsonl", "model/model.safetensors"],
     "pretrain": ["metrics.jsonl"],
     "finetune": ["metrics.jsonl"],
     "encode_corpus": ["vectors.npz", "ids.txt"],

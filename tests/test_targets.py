@@ -12,6 +12,7 @@ from sparsemill.ensemble.normalise import METHODS, normalise
 from sparsemill.ensemble.targets import normalise_lists, query_spans, write_normalised, write_targets
 from sparsemill.errors import UserError
 from sparsemill.study.models import Ensemble
+from sparsemill.teachers import score
 from sparsemill.teachers.cache import load_embeddings
 from sparsemill.teachers.score import Pairs, read_scores, write_scores
 from sparsemill.training.data import CandidateTargets, InBatchTargets, load_data
@@ -67,6 +68,21 @@ def test_targets_by_hand(tmp_path: Path) -> None:
     assert read_scores([out])[1].tolist() == pytest.approx([15, 30, 7.5, 0, 15, 15])
     write_targets([one, two], out, weights=[1.0, 0.0], scale=2)
     assert read_scores([out])[1].tolist() == pytest.approx([0, 2, 1, 0, 0, 2])
+
+
+def test_targets_in_the_range_of_a_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From shards of raw scores, query by query, however the files are cut."""
+    one = folder(tmp_path / "one", PAIRS, [0, 1, 0.5, 0, 0, 1])
+    raw = [folder(tmp_path / "0", Pairs(*(part[:4] for part in PAIRS)), SCORES[:4])]
+    raw.append(folder(tmp_path / "1", Pairs(*(part[4:] for part in PAIRS)), [2, 8]))
+    (tmp_path / "out").mkdir()
+    for group in (1, 2, 100):
+        monkeypatch.setattr(score, "ROW_GROUP", group)
+        assert write_targets([one], tmp_path / "out", weights=None, scale=1, reference=raw) == 6
+        assert read_scores([tmp_path / "out"])[1].tolist() == pytest.approx([1, 3, 2, 7, 2, 8])
+    other = folder(tmp_path / "2", Pairs(["c", "c"], ["3", "2"]), [1, 2])
+    with pytest.raises(UserError, match=r"0: scores other pairs than .*one"):
+        write_targets([one], tmp_path / "out", weights=None, scale=1, reference=[raw[0], other])
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,33 @@ rule embed_teacher:
         command("embed_teacher")
 
 
+rule train_cross_encoder:
+    # A small cross-encoder, to be a teacher.
+    input:
+        unpack(parents("cross_encoders/{cross_encoder}")),
+    output:
+        manifest=path("cross_encoders/{cross_encoder}/manifest.json"),
+        metrics=path("cross_encoders/{cross_encoder}/metrics.jsonl"),
+        weights=path("cross_encoders/{cross_encoder}/model/model.safetensors"),
+    log:
+        path("logs/cross_encoders/{cross_encoder}.log"),
+    benchmark:
+        path("benchmarks/cross_encoders/{cross_encoder}.tsv")
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=4000,
+    params:
+        inputs=inputs("cross_encoders/{cross_encoder}"),
+        out=out("cross_encoders/{cross_encoder}"),
+        key=key("cross_encoders/{cross_encoder}"),
+        spec=spec(specs.train_cross_encoder, "cross_encoder"),
+    shell:
+        command("train_cross_encoder", live=True)
+
+
 rule score_teacher:
     # A teacher's scores of one shard of the candidates.
     input:

@@ -17,6 +17,7 @@ def run(job: Job) -> None:
     from sparsemill.teachers.cache import load_embeddings
     from sparsemill.teachers.open_scorer import open_scorer
     from sparsemill.teachers.score import ROW_GROUP, EmbeddingScorer, Scorer, read_candidates, score_candidates
+    from sparsemill.training.texts import open_texts
 
     collection, spec = job.input("collection"), job.spec
     query_ids = [query.id for query in read_queries(collection)]
@@ -32,7 +33,7 @@ def run(job: Job) -> None:
     def texts() -> tuple[Sequence[str], Sequence[str]]:
         return (
             [query.text for query in read_queries(collection)],
-            [document.contents for document in read_corpus(collection)],
+            open_texts((document.contents for document in read_corpus(collection)), None),
         )
 
     scorer: Scorer

@@ -39,6 +39,7 @@ VERSIONS = {
     "aggregate_scores": 1,
     "mine_candidates": 2,
     "find_false_negatives": 1,
+    "train_cross_encoder": 1,
     "pretrain": 1,
     "finetune": 1,
     "encode_corpus": 1,

@@ -1,0 +1,35 @@
+"""Train a small cross-encoder, to be a teacher."""
+
+import sys
+
+from sparsemill.job import Job, main
+
+
+def run(job: Job) -> None:
+    """Train, or go on from the last checkpoint of the same settings."""
+    from sparsemill.quiet import quiet_libraries
+
+    quiet_libraries()
+    from sparsemill.device import choose_device, set_torch_threads
+    from sparsemill.study.models import CrossEncoderTraining
+    from sparsemill.tracking.live import open_stream
+    from sparsemill.training.cross_encoder import train_cross_encoder
+
+    job.device = choose_device(job.spec["device"])
+    set_torch_threads(job.threads)
+    keys = CrossEncoderTraining.model_fields.keys()
+    facts = train_cross_encoder(
+        CrossEncoderTraining.model_validate({key: value for key, value in job.spec.items() if key in keys}),
+        collection=job.input("collection"),
+        candidates=job.input("candidates"),
+        out=job.out,
+        state=job.own_state(),
+        device=job.device,
+        label=job.key,
+        stream=open_stream(job),
+    )
+    job.facts.update(facts)
+
+
+if __name__ == "__main__":
+    sys.exit(main("train_cross_encoder", run, doc=__doc__))
