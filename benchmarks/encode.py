@@ -1,0 +1,85 @@
+"""Document encoding, texts to sparse vectors: sentence-transformers against sparsemill.
+
+Both sides read the same saved retriever and the same texts in the same order, tokenise, encode and return one sparse
+matrix. sentence-transformers runs as its documentation recommends: `encode_document` with its batch size of 32, which
+sorts by length.
+"""
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from compare import OURS, THEIRS, compare, write_report
+from sentence_transformers.sparse_encoder import SparseEncoder
+from setting import SIZES, VOCABULARY, Setting, lengths, parser, texts
+
+from sparsemill.models.encode import encode_documents, load_encoder
+
+
+def _documents(setting: Setting) -> list[str]:
+    return texts(lengths(setting.more["documents"], limit=setting.length, fixed=setting.fixed))
+
+
+def theirs(setting: Setting) -> tuple[dict[str, float], Any]:
+    """`SparseEncoder.encode_document`; for bf16 with weights of that type."""
+    encoder = SparseEncoder(str(setting.folder / "model"), device=setting.device)
+    if setting.precision == "bf16":
+        encoder = encoder.bfloat16()
+    documents = _documents(setting)
+    vectors = encoder.encode_document(documents[:32]).float()
+    facts = {"sum of weights": float(vectors.sum()), "active": float((vectors.to_dense() > 0).sum())}
+    return facts, lambda: encoder.encode_document(documents)
+
+
+def ours(setting: Setting) -> tuple[dict[str, float], Any]:
+    """`encode_documents`, as the stage encode_corpus calls it."""
+    encoder = load_encoder(setting.folder, document_length=setting.length, device=setting.device, head=setting.head)
+    documents = _documents(setting)
+
+    def encode(chosen: list[str]) -> Any:
+        with contextlib.redirect_stderr(io.StringIO()):  # progress lines
+            return encode_documents(
+                encoder, chosen, tokens=setting.more["tokens"], precision=setting.precision, label="encode"
+            )
+
+    vectors = encode(documents[:32])
+    return {"sum of weights": float(vectors.sum()), "active": float(vectors.nnz)}, lambda: encode(documents)
+
+
+def work(model: str, length: int) -> float:
+    """Floating-point operations of the forward pass for one document of `length` tokens, a multiply-add as two."""
+    layers, width, _ = SIZES[model]
+    per_token = layers * (24 * width**2 + 4 * length * width) + 2 * width**2 + 2 * width * VOCABULARY
+    return float(length * per_token)
+
+
+def main() -> None:
+    """Measure and report."""
+    options = parser(__doc__ or "")
+    options.add_argument("--documents", type=int, default=128, help="documents of one repetition")
+    options.add_argument("--tokens", type=int, default=8192, help="our bound on the padded tokens of a batch")
+    options.add_argument("--peak", type=float, help="the GPU's dense bf16 peak in TFLOP/s, to report the share reached")
+    chosen = options.parse_args()
+    results, notes = {}, ["Aims: speed 3.0, memory one third or less."]
+    for model in chosen.models:
+        more = {"documents": chosen.documents, "tokens": chosen.tokens}
+        setting = Setting(
+            model, Path(), chosen.length, chosen.fixed, chosen.device, chosen.precision, chosen.threads, chosen.active,
+            chosen.head, more,
+        )  # fmt: skip
+        results[model] = compare(
+            {OURS: ours, THEIRS: theirs}, setting, repetitions=chosen.repetitions, items=chosen.documents
+        )
+        if chosen.peak:
+            sizes = lengths(chosen.documents, limit=chosen.length, fixed=chosen.fixed)
+            operations = sum(work(model, size) for size in sizes) / len(sizes)
+            share = results[model][OURS]["documents_per_second"] * operations / (chosen.peak * 1e12)
+            notes.append(f"{model}: ours reaches {share:.0%} of the peak ({operations / 1e9:.1f} GFLOP per document).")
+    write_report("Document encoding", results, name=chosen.name, setting=setting, notes=notes)
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    main()
