@@ -7,11 +7,16 @@ from sparsemill.models.batches import token_batches
 
 
 def test_by_hand() -> None:
-    assert list(token_batches([2, 5, 3, 5, 1], tokens=10)) == [[1, 3], [2, 0, 4]]
+    assert list(token_batches([20, 5, 19, 17, 10, 19], tokens=80)) == [[0, 2, 5], [3], [4], [1]]
+    assert list(token_batches([20, 5, 19, 17, 10, 19], tokens=800)) == [[0, 2, 5, 3, 4], [1]]
+
+
+def test_small_batches_are_filled_with_texts_of_any_length() -> None:
+    assert list(token_batches([3, 2, 1], tokens=1000)) == [[0, 1, 2]]
 
 
 def test_a_text_above_the_bound_is_alone() -> None:
-    assert list(token_batches([20, 1, 1], tokens=4)) == [[0], [1, 2]]
+    assert list(token_batches([20, 2, 2], tokens=4)) == [[0], [1, 2]]
 
 
 def test_no_texts_give_no_batches() -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from sparsemill.errors import UserError
 from sparsemill.models.activation import ACTIVATIONS, activate
 from sparsemill.models.max_logits import max_logits
+from sparsemill.models.products import use_fast_linear
 from sparsemill.models.sum_activations import sum_activations
 
 MaxLogits = Callable[[Tensor, Tensor, Tensor, list[int]], Tensor]
@@ -114,7 +115,7 @@ def _routes_with(encoder: SparseEncoder, kind: type[nn.Module]) -> list[Any]:
 def attach_head(encoder: SparseEncoder, *, kind: str = "chunked", device: str = "cpu") -> None:
     """Exchange the logits and `SpladePooling` of every route for `SpladeHead`, in place.
 
-    Routes that share a transformer share its head.
+    Routes that share a transformer share its head. On a CPU the linear layers become `FastLinear` as well.
 
     Args:
         encoder: from `build_encoder`, or loaded.
@@ -133,10 +134,12 @@ def attach_head(encoder: SparseEncoder, *, kind: str = "chunked", device: str = 
         if key not in heads:
             heads[key] = _take_head(route[0].auto_model, route[1], max_logits)
         route[1] = heads[key]
+    use_fast_linear(encoder, fast=device == "cpu")
 
 
 def detach_head(encoder: SparseEncoder) -> None:
     """Undo `attach_head`, in place."""
+    use_fast_linear(encoder, fast=False)
     for route in _routes_with(encoder, SpladeHead):
         head: SpladeHead = route[1]
         parent, name, pooling = head.place[0]

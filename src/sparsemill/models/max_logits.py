@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK = 1024
+from sparsemill.models.products import product
+
+CHUNK = 512
 """Vocabulary entries per slice: [tokens, CHUNK] is the largest intermediate."""
 
 
@@ -23,7 +25,7 @@ def _forward(hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int]) -
     wide = torch.promote_types(hidden.dtype, torch.float32)
     output = torch.empty(len(spans), weight.shape[0], dtype=wide, device=hidden.device)
     for low in range(0, weight.shape[0], CHUNK):
-        logits = hidden @ weight[low : low + CHUNK].to(hidden.dtype).T
+        logits = product(hidden, weight[low : low + CHUNK])
         for row, (start, end) in enumerate(spans):
             output[row, low : low + CHUNK] = logits[start:end].amax(0)
     return output + bias.to(wide)
@@ -34,8 +36,10 @@ class _MaxLogits(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int]) -> Tensor:
+        ctx.dtypes, ctx.lengths = (hidden.dtype, weight.dtype, bias.dtype), lengths
+        dtype = autocast_dtype(hidden)
+        hidden, weight = hidden.to(dtype), weight.to(dtype)
         ctx.save_for_backward(hidden, weight)
-        ctx.lengths = lengths
         return _forward(hidden, weight, bias, lengths)
 
     @staticmethod
@@ -48,11 +52,12 @@ class _MaxLogits(torch.autograd.Function):
         for row, (start, end) in enumerate(_spans(ctx.lengths)):
             active = gradient[row].nonzero().squeeze(1)
             tokens, columns = hidden[start:end], weight[active]
-            winner = (columns.to(hidden.dtype) @ tokens.T).argmax(1)
+            winner = product(columns, tokens).argmax(1)
             scale = gradient[row, active].to(wide).unsqueeze(1)
             d_hidden[start:end].index_add_(0, winner, scale * columns)
             d_weight.index_add_(0, active, scale * tokens[winner])
-        return d_hidden.to(hidden.dtype), d_weight.to(weight.dtype), gradient.sum(0), None
+        of_hidden, of_weight, of_bias = ctx.dtypes
+        return d_hidden.to(of_hidden), d_weight.to(of_weight), gradient.sum(0).to(of_bias), None
 
 
 def autocast_dtype(hidden: Tensor) -> torch.dtype:

@@ -1,0 +1,75 @@
+"""Matrix products of float32 on a CPU by oneDNN, which torch asks for half-precision alone.
+
+torch gives float32 products to MKL, which runs at less than half of what an AMD processor can do (measured on one with
+AVX-512, one thread: 100 GFLOP/s, oneDNN 230). Both add in float32, in another order, so results differ by rounding.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch's own
+
+
+def _by_onednn(left: Tensor) -> bool:
+    return (
+        left.device.type == "cpu" and left.dtype == torch.float32 and not torch.is_autocast_enabled("cpu") and _ONEDNN
+    )
+
+
+def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
+    """left @ right.T + bias; no gradient flows through it.
+
+    Args:
+        left: [rows, width].
+        right: [columns, width], of the same type.
+        bias: [columns] or None.
+
+    Returns:
+        [rows, columns].
+    """
+    if not _by_onednn(left):
+        return linear(left, right, bias)
+    # torch's own operator behind its compiled models; torch is pinned to one version.
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(left.contiguous(), right.contiguous(), bias, "none", [], "")
+    return result
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(inputs, weight)
+        return product(inputs, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        inputs, weight = ctx.saved_tensors
+        gradient = gradients[0]
+        wanted = ctx.needs_input_grad
+        return (
+            product(gradient, weight.T) if wanted[0] else None,
+            product(gradient.T, inputs.T) if wanted[1] else None,
+            gradient.sum(0) if wanted[2] else None,
+        )
+
+
+class FastLinear(nn.Linear):
+    """`nn.Linear` with its products by `product`, where that is the faster one."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[..., in_features] to [..., out_features]."""
+        if not _by_onednn(input):
+            return super().forward(input)
+        rows = input.reshape(-1, self.in_features)
+        result: Tensor = _Linear.apply(rows, self.weight, self.bias)  # type: ignore[no-untyped-call]  # torch's own
+        return result.view(*input.shape[:-1], self.out_features)
+
+
+def use_fast_linear(model: nn.Module, *, fast: bool = True) -> None:
+    """Make every `nn.Linear` of a model a `FastLinear`, or back, in place; parameters and their names stay."""
+    old, new = (nn.Linear, FastLinear) if fast else (FastLinear, nn.Linear)
+    for module in model.modules():
+        if type(module) is old:
+            module.__class__ = new
