@@ -14,9 +14,9 @@ _ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-
 
 
 def _by_onednn(left: Tensor) -> bool:
-    return (
-        left.device.type == "cpu" and left.dtype == torch.float32 and not torch.is_autocast_enabled("cpu") and _ONEDNN
-    )
+    plain = left.device.type == "cpu" and left.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    # Compiled code chooses its products itself.
+    return plain and _ONEDNN and not torch.compiler.is_compiling()
 
 
 def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
