@@ -183,6 +183,7 @@ def write_report(title: str, results: dict[str, Any], *, name: str | None, setti
     ]
     print("\n".join(lines))
     if name:
+        RESULTS.mkdir(exist_ok=True)
         record = {"command": command, "machine": machine(setting.device), "versions": versions, "results": results}
         (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
         (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
