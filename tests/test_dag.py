@@ -314,6 +314,27 @@ def test_overlays_plan(fresh: Path, overlay: str) -> None:
     assert "render_table" in told
 
 
+UNPINNED = """
+backbones: {mine: {weights: {kind: hub, id: some/where}}}
+experiments: {x: {extends: doc-distill, start: mine}}
+tables: {t: {caption: "", rows: [{system: x}], columns: [{measure: AP, collection: pydocs}]}}
+"""
+
+
+def test_weights_that_nobody_pinned_stop_a_run_at_once(checkout: Path) -> None:
+    (checkout / "mine.yaml").write_text(UNPINNED)
+    assert planned(checkout, "--configfile", "mine.yaml")["backbones/mine"] == "prepare_backbone"
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", "mine.yaml"]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+    told = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "--config 'revisions={some/where: COMMIT}'" in told
+    assert "Traceback" not in told
+    assert not (checkout / "results/backbones/mine").exists()
+    pinned = f"revisions={{some/where: {'0' * 40}}}"
+    snakemake(checkout, "--quiet", "all", "--configfile", "mine.yaml", "--config", pinned)
+
+
 def test_a_mistake_is_told_in_one_line(fresh: Path) -> None:
     command = [sys.executable, "-m", "snakemake", "-n", "--config", "experimnts={}"]
     done = subprocess.run(command, cwd=fresh, capture_output=True, text=True, check=False)

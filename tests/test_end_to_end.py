@@ -48,6 +48,12 @@ def frame(work: Path) -> pd.DataFrame:
     return pd.read_parquet(work / "results" / "tidy" / "results.parquet")
 
 
+def test_the_manifest_says_what_is_assumed(work: Path) -> None:
+    facts = manifest.read(work / "results" / "models" / "mini-ours" / "seed-0")["facts"]
+    assert facts["assumed"] == {"regulariser.warmup_steps": "no paper trains so little"}
+    assert manifest.read(work / "results" / "models" / "mini-binary" / "seed-0")["facts"]["assumed"] == facts["assumed"]
+
+
 def test_every_measure_of_every_row_is_there(work: Path) -> None:
     table = pd.read_csv(work / "results" / "tables" / "mini" / "table.csv")
     assert len(table) == 5

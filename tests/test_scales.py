@@ -46,7 +46,7 @@ def test_the_chosen_scale_is_merged_over_the_entry() -> None:
     demo, paper = load(), scaled("paper")
     base, ours = paper.experiments["base"], demo.experiments["ours"]
     assert (base.steps, base.regulariser.lambda_d, base.seeds) == (50, 0.02, [1])
-    assert base.regulariser.warmup_steps == ours.regulariser.warmup_steps
+    assert base.regulariser.warmup_steps == load(scale="paper").experiments["ours"].regulariser.warmup_steps
     assert scaled("demo").experiments["base"].model_dump() == ours.model_dump() | {"seeds": [1]}
 
 
@@ -74,7 +74,8 @@ def test_sweeps_have_scales_and_their_points_keep_their_values() -> None:
     sweeps = {"s": {**sweep, "assumed": assumed, "scales": {"paper": {"grid": grid}}}}
     found = load(scale="paper", experiments=SCALED, sweeps=sweeps, sweep=["s"])
     point = found.experiments["s--lambda_d-0.3"]
-    assert (point.steps, point.regulariser.lambda_d, point.assumed) == (50, 0.3, assumed)
+    assert (point.steps, point.regulariser.lambda_d) == (50, 0.3)
+    assert point.assumed.items() >= assumed.items()
     assert "s--lambda_d-1" in load(experiments=SCALED, sweeps=sweeps, sweep=["s"]).experiments
 
 

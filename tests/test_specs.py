@@ -22,7 +22,8 @@ def demo() -> Config:
     """The whole demo as one config, so that a test can change any of it."""
     merged: Config = {"presets": []}
     for path in [*sorted((ROOT / "config" / "registry").glob("*.yaml")), ROOT / "config" / "papers" / "demo.yaml"]:
-        merged |= yaml.safe_load(path.read_text())
+        for key, value in yaml.safe_load(path.read_text()).items():
+            merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
     return merged
 
 

@@ -151,9 +151,10 @@ rule train_cross_encoder:
         inputs=inputs("cross_encoders/{cross_encoder}"),
         out=out("cross_encoders/{cross_encoder}"),
         key=key("cross_encoders/{cross_encoder}"),
+        facts=facts("cross_encoders/{cross_encoder}"),
         spec=spec(specs.train_cross_encoder, "cross_encoder"),
     shell:
-        command("train_cross_encoder", live=True)
+        command("train_cross_encoder", live=True, marked=True)
 
 
 rule score_teacher:

@@ -62,6 +62,29 @@ def models_in(annotation: Any) -> list[type[Model]]:
     return [model for part in get_args(annotation) for model in models_in(part)]
 
 
+Assumed = Annotated[
+    dict[str, str],
+    Field(
+        description="key (dotted below `regulariser`) -> evidence, for values that no paper states; the manifest and "
+        "MLflow show it, and changing it retrains nothing"
+    ),
+]
+
+
+def _check_assumed(model: type[Model], assumed: dict[str, str]) -> None:
+    """Raise a ValueError for the first dotted key that `model` does not have, or that has no evidence."""
+    for key, evidence in assumed.items():
+        level: list[type[Model]] = [model]
+        for part in key.split("."):
+            fields = [owner.model_fields[part] for owner in level if part in owner.model_fields]
+            if not fields:
+                valid = [name for owner in level for name in owner.model_fields]
+                raise ValueError(f"assumed: no key {key!r}; {nearest(part, valid)}")
+            level = [inner for field in fields for inner in models_in(field.annotation)]
+        if not evidence.strip():
+            raise ValueError(f"assumed: {key} needs its evidence in a few words")
+
+
 # --- where texts and weights come from -------------------------------------------------------------------------
 
 
@@ -488,6 +511,12 @@ class CrossEncoderTraining(Model):
     checkpoint_steps: Positive = Field(default=1000, description="steps between checkpoints")
     log_steps: Positive = Field(default=10, description="steps between metric records")
     seed: int = Field(default=0, ge=0, description="of data order, head and dropout")
+    assumed: Assumed = {}
+
+    @model_validator(mode="after")
+    def _assumed_keys_exist(self) -> "CrossEncoderTraining":
+        _check_assumed(type(self), self.assumed)
+        return self
 
 
 # --- training ----------------------------------------------------------------------------------------------------
@@ -538,20 +567,6 @@ FIXED_QUERY_SIDES = frozenset({"binary", "idf", "learned"})
 
 IN_BATCH = ["none", "documents", "positives", False, True]
 """What `in_batch` may be written as; the booleans stand for none and documents."""
-
-
-def _check_assumed(model: type[Model], assumed: dict[str, str]) -> None:
-    """Raise a ValueError for the first dotted key that `model` does not have, or that has no evidence."""
-    for key, evidence in assumed.items():
-        level: list[type[Model]] = [model]
-        for part in key.split("."):
-            fields = [owner.model_fields[part] for owner in level if part in owner.model_fields]
-            if not fields:
-                valid = [name for owner in level for name in owner.model_fields]
-                raise ValueError(f"assumed: no key {key!r}; {nearest(part, valid)}")
-            level = [inner for field in fields for inner in models_in(field.annotation)]
-        if not evidence.strip():
-            raise ValueError(f"assumed: {key} needs its evidence in a few words")
 
 
 class Training(Model):
@@ -644,11 +659,7 @@ class Training(Model):
     compile: Annotated[bool, LATER] = Field(default=False, description="compile the encoder with torch.compile")
     checkpoint_steps: Positive = Field(default=1000, description="steps between checkpoints")
     log_steps: Positive = Field(default=10, description="steps between metric records")
-    assumed: dict[str, str] = Field(
-        default={},
-        description="key (dotted below `regulariser`) -> evidence, for values that no paper states; the manifest "
-        "and MLflow show it, and changing it retrains nothing",
-    )
+    assumed: Assumed = {}
 
     @model_validator(mode="after")
     def _assumed_keys_exist(self) -> "Training":

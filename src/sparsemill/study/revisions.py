@@ -13,6 +13,8 @@ def _entry(study: Study, key: str) -> BaseModel | None:
             return study.backbones[name]
         case ["embeddings", teacher, *_] | ["scores", _, teacher, *_]:
             return study.teachers[teacher]
+        case ["cross_encoders", name]:
+            return study.cross_encoders[name]
     return None
 
 

@@ -170,7 +170,9 @@ def score_teacher(study: Study, teacher: str, shard: str) -> Spec:
 
 def train_cross_encoder(study: Study, name: str) -> Spec:
     """The cross-encoder as configured."""
-    return _versioned("train_cross_encoder", {**_dump(study.cross_encoders[name]), "device": study.device})
+    return _versioned(
+        "train_cross_encoder", {**_dump(study.cross_encoders[name], exclude={"assumed"}), "device": study.device}
+    )
 
 
 def normalize_scores(study: Study, method: str) -> Spec:
@@ -309,6 +311,8 @@ def finetune(study: Study, name: str, seed: str) -> Spec:
 def trained_facts(study: Study, key: str) -> Spec:
     """What the manifest of a trained artefact says of its config; no part of the spec, so that it retrains nothing."""
     head, name, *_ = key.split("/")
+    if head == "cross_encoders":
+        return {"assumed": study.cross_encoders[name].assumed}
     trained: Training = study.pretrainings[name] if head == "pretrained" else study.experiments[name]
     return {"assumed": trained.assumed}
 
