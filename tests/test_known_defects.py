@@ -38,6 +38,7 @@ from sparsemill.teachers.cache import load_embeddings
 from sparsemill.teachers.score import Pairs, read_scores, write_scores
 from sparsemill.training import recipe as recipes
 from sparsemill.training.data import InBatchTargets, load_data
+from sparsemill.training.guards import DenseGuard
 from sparsemill.training.metrics import Recorder
 from sparsemill.training.objective import Objective
 from sparsemill.training.schedule import Record, Schedule
@@ -254,7 +255,9 @@ def test_the_ramp_that_is_documented_is_the_ramp_that_runs(tmp_path: Path) -> No
     assert "lambda * (min(t, T) / T)^2; 0: none" in described
     spec = Training.model_validate(RECIPE | {"regulariser": {"lambda_d": 2.0, "warmup_steps": 4}})
     objective = Objective(Pass(), spec, None)
-    recorder = Recorder(objective, tmp_path / "m", lambda record: None, log_steps=1, progress=Progress("", 1, unit=""))
+    progress = Progress("", 1, unit="")
+    guard = DenseGuard(9, None)
+    recorder = Recorder(objective, tmp_path / "m", lambda record: None, guard=guard, log_steps=1, progress=progress)
     for done in range(6):
         recorder.on_step_begin(None, SimpleNamespace(global_step=done), None)
         used = 2.0 * ramp(objective.step, warmup_steps=4)
@@ -322,8 +325,10 @@ def test_scores_are_normalised_per_query() -> None:
     # OpenSearch's data script: min and max over a batch of pairs, so that queries of low scores teach nothing
     scores = np.array([[1, 2, 3], [10, 20, 40]], dtype=np.float32)
     assert normalise(scores, "minmax")[0].tolist() == [0, 0.5, 1]
-    pairs = Pairs(["a"] * 3 + ["b"] * 3, [*"123", *"123"])
-    assert np.array_equal(normalise_lists(pairs, scores.ravel(), method="minmax"), normalise(scores, "minmax").ravel())
+    queries = ["a"] * 3 + ["b"] * 3
+    assert np.array_equal(
+        normalise_lists(queries, scores.ravel(), method="minmax"), normalise(scores, "minmax").ravel()
+    )
 
 
 def test_teachers_read_texts_at_their_own_length() -> None:

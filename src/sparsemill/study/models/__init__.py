@@ -1,0 +1,73 @@
+"""The typed config: every key, its type, default and meaning.
+
+The JSON schema (`config/schema.json`) and the reference page (`config/README.md`) are generated from these models.
+"""
+
+from sparsemill.study.models.base import LATER, Model, Scale, models_in
+from sparsemill.study.models.sources import (
+    Backbone,
+    BeirFolder,
+    Collection,
+    FolderWeights,
+    HubWeights,
+    PackageWeights,
+    PairFile,
+    Weights,
+)
+from sparsemill.study.models.study import Study
+from sparsemill.study.models.tables import Column, Expected, Figure, Row, Sweep, Table
+from sparsemill.study.models.teachers import (
+    SIAMESE,
+    Bm25Teacher,
+    CrossEncoderTeacher,
+    CrossEncoderTraining,
+    DenseTeacher,
+    Ensemble,
+    MonoT5Teacher,
+    ScoresTeacher,
+    SparseTeacher,
+    Teacher,
+)
+from sparsemill.study.models.training import Experiment, Pretraining, Pruning, QueryRegulariser, Regulariser, Training
+from sparsemill.study.models.training_sets import MixtureSet, PairSet, TrainingSet
+
+__all__ = [
+    "LATER",
+    "SIAMESE",
+    "Backbone",
+    "BeirFolder",
+    "Bm25Teacher",
+    "Collection",
+    "Column",
+    "CrossEncoderTeacher",
+    "CrossEncoderTraining",
+    "DenseTeacher",
+    "Ensemble",
+    "Expected",
+    "Experiment",
+    "Figure",
+    "FolderWeights",
+    "HubWeights",
+    "MixtureSet",
+    "Model",
+    "MonoT5Teacher",
+    "PackageWeights",
+    "PairFile",
+    "PairSet",
+    "Pretraining",
+    "Pruning",
+    "QueryRegulariser",
+    "Regulariser",
+    "Row",
+    "Scale",
+    "ScoresTeacher",
+    "SparseTeacher",
+    "Study",
+    "Sweep",
+    "Table",
+    "Teacher",
+    "Training",
+    "TrainingSet",
+    "Weights",
+    "models_in",
+]

@@ -1,0 +1,72 @@
+"""What every config model is built on: names, kinds of values, unknown keys refused."""
+
+import inspect
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from sparsemill.study.hints import nearest
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+Positive = Annotated[int, Field(gt=0)]
+Revision = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
+Device = Literal["auto", "cpu", "cuda"]
+LATER = "later"
+"""Marks a key that came after results were made (`Annotated[type, LATER]`): at its default it is in no dump, so that
+the specs of those results stay the same."""
+Normalisation = Literal["minmax", "zscore", "rank", "softmax", "none"]
+Scale = Literal["demo", "one-gpu", "paper"]
+
+Schedule = Literal["quadratic", "linear"]
+
+
+class Model(BaseModel):
+    """Base of every config model: unknown keys are refused, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _booleans_are_no_numbers(cls, values: Any) -> Any:
+        # YAML reads `yes` and `on` as true, which would pass for 1.
+        for key, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, bool) and key in cls.model_fields and cls.model_fields[key].annotation is not bool:
+                raise ValueError(f"{key} is neither true nor false; give it a value of its type")
+        return values
+
+    @model_serializer(mode="wrap")
+    def _leave_out_later_keys(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        later = {key for key, field in type(self).model_fields.items() if LATER in field.metadata}
+        default = {key for key in later if getattr(self, key) == type(self).model_fields[key].get_default()}
+        dumped: dict[str, Any] = serialize(self)
+        return {key: value for key, value in dumped.items() if key not in default}
+
+
+def models_in(annotation: Any) -> list[type[Model]]:
+    """The config models that a type annotation is made of."""
+    if inspect.isclass(annotation) and issubclass(annotation, Model):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in models_in(part)]
+
+
+Assumed = Annotated[
+    dict[str, str],
+    Field(
+        description="key (dotted below `regulariser`) -> evidence, for values that no paper states; the manifest and "
+        "MLflow show it, and changing it retrains nothing"
+    ),
+]
+
+
+def check_assumed(model: type[Model], assumed: dict[str, str]) -> None:
+    """Raise a ValueError for the first dotted key that `model` does not have, or that has no evidence."""
+    for key, evidence in assumed.items():
+        level: list[type[Model]] = [model]
+        for part in key.split("."):
+            fields = [owner.model_fields[part] for owner in level if part in owner.model_fields]
+            if not fields:
+                valid = [name for owner in level for name in owner.model_fields]
+                raise ValueError(f"assumed: no key {key!r}; {nearest(part, valid)}")
+            level = [inner for field in fields for inner in models_in(field.annotation)]
+        if not evidence.strip():
+            raise ValueError(f"assumed: {key} needs its evidence in a few words")

@@ -1,0 +1,78 @@
+"""The resolved config of one invocation."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from sparsemill.study.models.base import LATER, Device, Model, Name, Positive, Revision, Scale
+from sparsemill.study.models.sources import Backbone, Collection, Idf
+from sparsemill.study.models.tables import Expected, Explanation, Figure, Sweep, Table
+from sparsemill.study.models.teachers import CrossEncoderTraining, Ensemble, Teacher
+from sparsemill.study.models.training import Experiment, Pretraining
+from sparsemill.study.models.training_sets import AnyTrainingSet
+
+
+class Tracking(Model):
+    """MLflow."""
+
+    uri: str = Field(default="", description="tracking server; empty: SQLite in the results folder")
+    experiment: Name = Field(default="demo", description="MLflow experiment of this study's runs")
+    live: bool = Field(default=True, description="stream training curves while training runs")
+
+
+class Study(Model):
+    """The resolved config of one invocation."""
+
+    results: str = Field(default="results", description="folder for everything generated")
+    data: str = Field(default=".", description="folder at which relative paths of BEIR-style folders start")
+    scale: Scale = Field(
+        default="demo", description="which of an entry's `scales` counts; it decides models, data and steps together"
+    )
+    revisions: dict[str, Revision] = Field(
+        default={}, description="id on the hub -> commit, for weights that this repository could not pin"
+    )
+    presets: list[Name] = Field(default=["demo"], description="files of `config/papers/` to load")
+    sweep: list[Name] = Field(
+        default=[], description="sweeps to run, by name (`config/sweeps/` or `sweeps`), or one sweep as a mapping"
+    )
+    device: Device = Field(default="auto", description="auto: CUDA where there is a GPU, else the CPU")
+    shards: Positive = Field(default=1, description="parts into which encoding and scoring are cut")
+    encode_tokens: Positive = Field(default=8192, description="padded tokens in one encoding batch")
+    head: Annotated[Literal["chunked", "triton"], LATER] = Field(
+        default="chunked",
+        description="implementation of the SPLADE head in training and encoding; triton: one fused kernel, needs the "
+        "package `triton` and a CUDA device",
+    )
+    encode_precision: Literal["fp32", "bf16"] = Field(default="fp32", description="number format while encoding")
+    engine: Literal["lucene", "exact"] = Field(default="lucene", description="engine whose runs feed the tables")
+    check_engine: Literal["lucene", "exact", "none"] = Field(
+        default="exact", description="second engine, compared with the first"
+    )
+    depth: Positive = Field(default=1000, description="documents kept per query in a run")
+    measures: list[str] = Field(
+        default=["nDCG@10", "MRR@10", "R@100", "R@1000", "AP"],
+        min_length=1,
+        description="what every run is evaluated with: nDCG, nDCG@k, MRR, MRR@k, R@k, P@k, AP, AP@k, Success@k",
+    )
+    collections: dict[Name, Collection] = {}
+    backbones: dict[Name, Backbone] = {}
+    idfs: dict[Name, Idf] = {}
+    training_sets: dict[Name, AnyTrainingSet] = {}
+    teachers: dict[Name, Teacher] = {}
+    cross_encoders: dict[Name, CrossEncoderTraining] = {}
+    ensembles: dict[Name, Ensemble] = {}
+    pretrainings: dict[Name, Pretraining] = {}
+    experiments: dict[Name, Experiment] = {}
+    sweeps: dict[Name, Sweep] = {}
+    tables: dict[Name, Table] = {}
+    figures: dict[Name, Figure] = {}
+    explanations: dict[Name, Explanation] = {}
+    expected: list[Expected] = []
+    tracking: Tracking = Tracking()
+
+    @field_validator("measures")
+    @classmethod
+    def _measures_are_distinct(cls, measures: list[str]) -> list[str]:
+        if len(set(measures)) != len(measures):
+            raise ValueError("a measure is named twice")
+        return measures

@@ -1,0 +1,81 @@
+"""What is shown: tables, figures, pages, expected values, sweeps."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from sparsemill.study.models.base import Model, Name, Positive, Scale
+
+
+class Row(Model):
+    """A row of a table: a system and what it is compared with."""
+
+    system: Name = Field(description="an experiment, a teacher, or an ensemble (fusion of its teachers' runs)")
+    label: str = Field(default="", description="what the table calls it (empty: its name)")
+    note: str = Field(default="", description="footnote of the row")
+    compare: list[Name] = Field(default=[], description="systems it is tested against (paired test)")
+
+
+class Column(Model):
+    """A column of a table: a measure on a collection."""
+
+    measure: str = Field(description="`nDCG@10`, `MRR@10`, `R@100`, `FLOPS`, `tokens/doc`, `latency/BM25` ...")
+    collection: Name = Field(description="where it is measured")
+    label: str = Field(default="", description="title of the column (empty: the measure)")
+    digits: int = Field(default=3, ge=0, le=6, description="decimals shown")
+
+
+class Table(Model):
+    """A table as data: rows, columns, tests."""
+
+    caption: str = Field(description="stands above the table")
+    rows: list[Row] = Field(min_length=1, description="systems, from top to bottom")
+    columns: list[Column] = Field(min_length=1, description="measures on collections, from left to right")
+    test_measure: str = Field(default="nDCG@10", description="measure of the paired tests")
+    test: Literal["t-test", "permutation"] = Field(default="t-test", description="paired test over queries")
+    alpha: float = Field(default=0.05, gt=0, lt=1, description="level after Holm's correction over the whole table")
+
+
+class Figure(Model):
+    """A figure as data."""
+
+    kind: Literal["tradeoff", "activation"] = Field(
+        description="tradeoff: effectiveness against a cost; activation: activation against penalty percentile by token"
+    )
+    caption: str = Field(description="stands below the figure")
+    collection: Name = Field(description="where its systems were measured")
+    systems: list[Name] = Field(min_length=1, description="systems shown (activation: experiments)")
+    x: str = Field(default="FLOPS", description="cost measure of a tradeoff figure")
+    y: str = Field(default="nDCG@10", description="effectiveness measure of a tradeoff figure")
+
+
+class Explanation(Model):
+    """A page that shows how trained systems read a few test queries: tokens, top documents, expansion terms."""
+
+    collection: Name = Field(description="whose queries and documents are shown")
+    systems: list[Name] = Field(min_length=1, description="experiments, side by side")
+    baseline: Name | None = Field(default=None, description="system whose ranks are shown beside")
+    queries: Positive = Field(default=4, description="test queries shown, chosen by hash of the id")
+
+
+class Expected(Model):
+    """A value that a row must reach."""
+
+    system: Name = Field(description="an experiment, a teacher, or an ensemble")
+    collection: Name = Field(description="where it is measured")
+    measure: str = Field(description="as in a table's column")
+    value: float = Field(description="the published value")
+    tolerance: float = Field(gt=0, description="ok within it, near within three times it, else fail")
+    source: str = Field(description="where the value was published, for example `2411.04403, Table 2`")
+    scale: Scale | None = Field(default=None, description="scale at which it is expected (null: at any)")
+
+
+class Sweep(Model):
+    """A base experiment and a grid; expands to named experiments."""
+
+    base: Name = Field(description="experiment that the points change")
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
+        min_length=1, description="experiment key, dotted below `regulariser` -> values"
+    )
+    collection: Name = Field(description="where it is evaluated")
+    assumed: dict[str, str] = Field(default={}, description="marks added to every point, as in `experiments`")
