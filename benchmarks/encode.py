@@ -5,8 +5,6 @@ matrix. sentence-transformers runs as its documentation recommends: `encode_docu
 sorts by length.
 """
 
-import contextlib
-import io
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from compare import OURS, THEIRS, compare, write_report
 from sentence_transformers.sparse_encoder import SparseEncoder
 from setting import SIZES, VOCABULARY, Setting, lengths, parser, texts
 
-from sparsemill.models.encode import encode_documents, load_encoder
+from sparsemill.models.encode import encode_texts, load_encoder
 
 
 def _documents(setting: Setting) -> list[str]:
@@ -34,15 +32,13 @@ def theirs(setting: Setting) -> tuple[dict[str, float], Any]:
 
 
 def ours(setting: Setting) -> tuple[dict[str, float], Any]:
-    """`encode_documents`, as the stage encode_corpus calls it."""
-    encoder = load_encoder(setting.folder, document_length=setting.length, device=setting.device, head=setting.head)
+    """`encode_texts`, as the stage encode_corpus calls it."""
+    encoder = load_encoder(setting.folder, length=setting.length, device=setting.device, head=setting.head)
     documents = _documents(setting)
+    options = {"length": setting.length, "tokens": setting.more["tokens"], "precision": setting.precision}
 
     def encode(chosen: list[str]) -> Any:
-        with contextlib.redirect_stderr(io.StringIO()):  # progress lines
-            return encode_documents(
-                encoder, chosen, tokens=setting.more["tokens"], precision=setting.precision, label="encode"
-            )
+        return encode_texts(encoder, chosen, task="document", **options)
 
     vectors = encode(documents[:32])
     return {"sum of weights": float(vectors.sum()), "active": float(vectors.nnz)}, lambda: encode(documents)

@@ -5,6 +5,7 @@ optimiser that transformers takes by default (fused AdamW): forward, backward, c
 runs `SpladeLoss(SparseDistillKLDivLoss)`.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from sparsemill.models.head import attach_head
 from sparsemill.study.models import Regulariser, Training
+from sparsemill.training.grad_cache import cached_backward
 from sparsemill.training.objective import Objective
 
 WEIGHT = 1e-3
@@ -32,8 +34,10 @@ def _batch(setting: Setting) -> tuple[list[str], list[str], Tensor]:
     return asked, documents, scores.to(setting.device)
 
 
-def _prepare(setting: Setting, encoder: SparseEncoder, loss: Any) -> tuple[dict[str, float], Any]:
-    """Facts: the loss before training, without dropout."""
+def _prepare(
+    setting: Setting, encoder: SparseEncoder, loss: Any, *, cached: Callable[[], object] | None = None
+) -> tuple[dict[str, float], Any]:
+    """Facts: the loss before training, without dropout. `cached` is a backward pass by GradCache."""
     optimiser = torch.optim.AdamW(encoder.parameters(), lr=2e-5, fused=True)
 
     def forward() -> Tensor:
@@ -42,7 +46,10 @@ def _prepare(setting: Setting, encoder: SparseEncoder, loss: Any) -> tuple[dict[
         return total
 
     def step() -> None:
-        forward().backward()
+        if cached is None:
+            forward().backward()
+        else:
+            cached()
         torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
         optimiser.step()
         optimiser.zero_grad()
@@ -84,7 +91,23 @@ def ours(setting: Setting) -> tuple[dict[str, float], Any]:
         regulariser=Regulariser(lambda_d=WEIGHT),
     )
     objective = Objective(encoder, spec, None)
-    return _prepare(setting, encoder, lambda: objective([dict(part) for part in features], {"targets": scores}))
+    labels = {"targets": scores}
+
+    def cached() -> object:
+        return cached_backward(
+            features,
+            size=setting.more["grad_cache"],
+            represent=objective.represent,
+            loss=lambda *vectors: torch.stack(list(objective.terms(*vectors, labels).values())).sum(),
+            backward=torch.Tensor.backward,
+        )
+
+    return _prepare(
+        setting,
+        encoder,
+        lambda: objective([dict(part) for part in features], labels),
+        cached=cached if setting.more["grad_cache"] else None,
+    )
 
 
 def _moved(features: dict[str, Any], device: str) -> dict[str, Any]:
@@ -96,10 +119,11 @@ def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--queries", type=int, default=8, help="queries of a step")
     options.add_argument("--ways", type=int, default=4, help="documents per query")
+    options.add_argument("--grad-cache", type=int, help="ours by GradCache, with this many documents at a time")
     chosen = options.parse_args()
     results = {}
     for model in chosen.models:
-        more = {"queries": chosen.queries, "ways": chosen.ways}
+        more = {"queries": chosen.queries, "ways": chosen.ways, "grad_cache": chosen.grad_cache}
         setting = Setting(
             model, Path(), chosen.length, chosen.fixed, chosen.device, chosen.precision, chosen.threads, chosen.active,
             chosen.head, more,

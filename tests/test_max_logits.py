@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sparsemill.models import max_logits as chunked
 from sparsemill.models import max_logits_triton as triton
+from sparsemill.models import products
 
 LENGTHS = [3, 1, 5, 2]
 RAGGED = [1, 130, 64, 65, 1]
@@ -68,6 +69,16 @@ def test_equals_the_naive_formula_whatever_the_slice(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(chunked, "CHUNK", chunk)
     inputs = tensors()
     assert torch.allclose(chunked.max_logits(*inputs, LENGTHS), naive(*inputs, LENGTHS), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("lengths", [LENGTHS, RAGGED])
+def test_by_torchs_products_it_is_exactly_the_naive_formula(
+    monkeypatch: pytest.MonkeyPatch, lengths: list[int]
+) -> None:
+    """oneDNN adds in another order; nothing else differs."""
+    monkeypatch.setattr(products, "_by_onednn", lambda left: False)
+    inputs = tensors(lengths=lengths, vocabulary=1300, width=64)
+    assert torch.equal(chunked.max_logits(*inputs, lengths), naive(*inputs, lengths))
 
 
 @BOTH

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sparsemill.errors import UserError
 from sparsemill.models.activation import ACTIVATIONS, activate
+from sparsemill.models.even import use_even_transformer
 from sparsemill.models.max_logits import max_logits
 from sparsemill.models.products import use_fast_linear
 from sparsemill.models.sum_activations import sum_activations
@@ -115,7 +116,8 @@ def _routes_with(encoder: SparseEncoder, kind: type[nn.Module]) -> list[Any]:
 def attach_head(encoder: SparseEncoder, *, kind: str = "chunked", device: str = "cpu") -> None:
     """Exchange the logits and `SpladePooling` of every route for `SpladeHead`, in place.
 
-    Routes that share a transformer share its head. On a CPU the linear layers become `FastLinear` as well.
+    Routes that share a transformer share its head. Transformers train on groups of like length, and on a CPU the
+    linear layers become `FastLinear`.
 
     Args:
         encoder: from `build_encoder`, or loaded.
@@ -134,6 +136,7 @@ def attach_head(encoder: SparseEncoder, *, kind: str = "chunked", device: str = 
         if key not in heads:
             heads[key] = _take_head(route[0].auto_model, route[1], max_logits)
         route[1] = heads[key]
+        use_even_transformer(route[0])
     use_fast_linear(encoder, fast=device == "cpu")
 
 
@@ -145,3 +148,4 @@ def detach_head(encoder: SparseEncoder) -> None:
         parent, name, pooling = head.place[0]
         setattr(parent, name, head.decoder)
         route[1] = pooling
+        use_even_transformer(route[0], even=False)

@@ -75,7 +75,9 @@ def check_lengths(hidden: Tensor, lengths: list[int]) -> None:
 def max_logits(hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int]) -> Tensor:
     """The largest logit of each vocabulary entry over the tokens of each document.
 
-    Equals `(hidden @ weight.T + bias)` reduced by a maximum per document; differentiable in all three tensors.
+    Equals `(hidden @ weight.T + bias)` reduced by a maximum per document, with a difference of 0 where torch's own
+    float32 products are used and of rounding where oneDNN's are (`sparsemill.models.products`); differentiable in all
+    three tensors.
 
     Args:
         hidden: [tokens, width], the decoder's input, documents one after the other, without padding.
