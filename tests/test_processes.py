@@ -120,5 +120,6 @@ def test_the_script_runs_under_torchrun_as_the_rule_calls_it(folder: Path) -> No
     assert told.count("> finetune: models/a/seed-0") == 1
     assert log.read_text()
     assert parameters(out).keys() == parameters(folder / "two" / "kl, in-batch documents").keys()
+    expected = parameters(folder / "two" / "kl, in-batch documents")  # in smaller groups of texts
     for name, value in parameters(out).items():
-        assert torch.equal(value, parameters(folder / "two" / "kl, in-batch documents")[name])
+        assert torch.allclose(value, expected[name], rtol=0, atol=1e-5), name

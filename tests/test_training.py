@@ -20,6 +20,7 @@ from torch._dynamo.utils import counters
 from sparsemill.errors import UserError
 from sparsemill.files import read_json, write_json
 from sparsemill.job import main, state_folder
+from sparsemill.models import even
 from sparsemill.study.models import Ensemble, Training
 from sparsemill.training.checkpoints import COMPLETE, last_checkpoint
 from sparsemill.training.metrics import Recorder, truncate_records
@@ -210,7 +211,9 @@ def test_a_run_stopped_twice_goes_on_to_the_same_bytes(inputs: dict[str, Any], w
     assert contents(tmp_path / "out") == contents(whole / "out")
 
 
-def test_in_batch_runs_resume_too(inputs: dict[str, Any], tmp_path: Path) -> None:
+def test_in_batch_runs_resume_too(inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with texts in groups of like length, of which batches this small have one alone by default."""
+    monkeypatch.setitem(even.TOKENS, "cpu", 40)
     options = {"in_batch": True, "infonce_weight": 0.3, "regulariser": {"weighting": "inverse_idf", "lambda_d": 1e-3}}
     _, expected = run(inputs, tmp_path / "whole", **options)
     with pytest.raises(StoppedError):
