@@ -47,7 +47,7 @@ def _prepare(
 
     def step() -> None:
         if cached is None:
-            forward().backward()
+            forward().backward()  # type: ignore[no-untyped-call]  # torch's own
         else:
             cached()
         torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
@@ -98,7 +98,7 @@ def ours(setting: Setting) -> tuple[dict[str, float], Any]:
             features,
             size=setting.more["grad_cache"],
             represent=objective.represent,
-            loss=lambda *vectors: torch.stack(list(objective.terms(*vectors, labels).values())).sum(),
+            loss=lambda *both: torch.stack(list(objective.terms(both[0], both[1], labels).values())).sum(),
             backward=torch.Tensor.backward,
         )
 
