@@ -13,7 +13,7 @@ def run(job: Job) -> None:
     from scipy import sparse
 
     from sparsemill.data.collection import read_corpus
-    from sparsemill.device import choose_device, set_torch_threads
+    from sparsemill.device import choose_device, choose_precision, set_torch_threads
     from sparsemill.models.encode import encode_texts, load_encoder
     from sparsemill.progress import Progress
     from sparsemill.retrieval.prune import prune
@@ -22,6 +22,7 @@ def run(job: Job) -> None:
     spec = job.spec
     job.device = choose_device(spec["device"])
     set_torch_threads(job.threads)
+    precision = choose_precision(spec["precision"], device=job.device)
     documents = list(read_corpus(job.input("collection")))
     start, end = shard_bounds(len(documents), shard=spec["shard"], shards=spec["shards"])
     shard = documents[start:end]
@@ -38,13 +39,13 @@ def run(job: Job) -> None:
         task="document",
         length=spec["encode_length"],
         tokens=spec["encode_tokens"],
-        precision=spec["precision"],
+        precision=precision,
         progress=Progress(job.key, len(shard), unit="doc"),
     )
     vectors = prune(vectors, **spec.get("prune", {}))
     sparse.save_npz(job.out / "vectors.npz", vectors, compressed=False)
     (job.out / "ids.txt").write_text("".join(f"{document.id}\n" for document in shard), encoding="utf-8")
-    job.facts.update(documents=len(shard), postings=int(vectors.nnz))
+    job.facts.update(documents=len(shard), postings=int(vectors.nnz), precision=precision)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ def run(job: Job) -> None:
     from sparsemill.quiet import quiet_libraries
 
     quiet_libraries()
-    from sparsemill.device import choose_device, set_torch_threads
+    from sparsemill.device import choose_device, choose_precision, set_torch_threads
     from sparsemill.study.models import CrossEncoderTraining
     from sparsemill.tracking.live import open_stream
     from sparsemill.training.cross_encoder import train_cross_encoder
@@ -18,8 +18,10 @@ def run(job: Job) -> None:
     job.device = choose_device(job.spec["device"])
     set_torch_threads(job.threads)
     keys = CrossEncoderTraining.model_fields.keys()
+    spec = CrossEncoderTraining.model_validate({key: value for key, value in job.spec.items() if key in keys})
+    precision = choose_precision(spec.precision, device=job.device)
     facts = train_cross_encoder(
-        CrossEncoderTraining.model_validate({key: value for key, value in job.spec.items() if key in keys}),
+        spec.model_copy(update={"precision": precision}),
         collection=job.input("collection"),
         candidates=job.input("candidates"),
         out=job.out,
@@ -28,7 +30,7 @@ def run(job: Job) -> None:
         label=job.key,
         stream=open_stream(job),
     )
-    job.facts.update(facts)
+    job.facts.update(facts, precision=precision)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sparsemill.device import choose_device
+from sparsemill.device import choose_device, choose_precision
 from sparsemill.models.encode import encode_texts, load_encoder
 from sparsemill.quiet import quiet_libraries
 from sparsemill.retrieval.prune import Pruning, prune
@@ -17,7 +17,7 @@ class EncodedQueries:
         model: folder that `save_encoder` wrote.
         query_length: tokens kept of a query, special tokens included.
         device: `auto`, `cpu` or `cuda`.
-        precision: `fp32`, or `bf16` by autocast.
+        precision: `fp32`, `bf16` by autocast, or `auto`.
         tokens: bound on the padded tokens of one batch.
         head: `chunked` or `triton`.
         trust_remote_code: run the code that lies in the folder.
@@ -44,6 +44,7 @@ class EncodedQueries:
         self._encoder = load_encoder(
             model, length=query_length, task="query", device=device, head=head, trust_remote_code=trust_remote_code
         )
+        precision = choose_precision(precision, device=device)
         self._options: dict[str, Any] = {"length": query_length, "precision": precision, "tokens": tokens}
         self._prune = prune
 

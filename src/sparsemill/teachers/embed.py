@@ -53,9 +53,10 @@ def open_encoder(spec: dict[str, Any], teacher: DenseTeacher | SparseTeacher, mo
         teacher: its config.
         model: folder of the experiment's model.
     """
-    from sparsemill.device import choose_device
+    from sparsemill.device import choose_device, choose_precision
 
     device = choose_device(spec["device"])
+    teacher = teacher.model_copy(update={"precision": choose_precision(teacher.precision, device=device)})
     if isinstance(teacher, DenseTeacher):
         from sparsemill.teachers.dense import DenseEncoder
 

@@ -56,9 +56,10 @@ def open_scorer(
     if isinstance(teacher, ScoresTeacher):
         scorer = FileScorer(Path(teacher.path), teacher.layout, pairs, query_ids=query_ids, document_ids=document_ids)
         return Opened(scorer, len(pairs.queries) or 1, "cpu")
-    from sparsemill.device import choose_device
+    from sparsemill.device import choose_device, choose_precision
 
     device = choose_device(spec["device"])
+    teacher = teacher.model_copy(update={"precision": choose_precision(teacher.precision, device=device)})
     progress = Progress(label, len(pairs.queries), unit="pair")
     model = _pair_model(teacher, trained, device)
     return Opened(TextScorer(model, *texts(), progress), TextScorer.BLOCK, device)

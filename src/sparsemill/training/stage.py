@@ -80,7 +80,7 @@ def run_training(job: Job) -> None:
     Under `torchrun` every process calls this; the first one writes.
     """
     quiet_libraries()
-    from sparsemill.device import choose_device, set_torch_threads
+    from sparsemill.device import choose_device, choose_precision, set_torch_threads
     from sparsemill.tracking.live import open_stream
     from sparsemill.training import processes
     from sparsemill.training.recipe import train
@@ -91,6 +91,8 @@ def run_training(job: Job) -> None:
     spec = job.spec
     stream = open_stream(job)
     recipe = _recipe(spec)
+    precision = choose_precision(recipe.precision, device=job.device)
+    recipe = recipe.model_copy(update={"precision": precision})
     ensemble = None if spec["ensemble_spec"] is None else Ensemble.model_validate(spec["ensemble_spec"])
     siamese = ensemble.teachers if ensemble is not None and recipe.in_batch == "documents" else []
     with processes.first_goes_first():
@@ -111,5 +113,5 @@ def run_training(job: Job) -> None:
         head=spec.get("head", "chunked"),
         trust_remote_code=spec.get("trust_remote_code", False),
     )
-    job.facts.update(facts)
+    job.facts.update(facts, precision=precision)
     processes.leave()

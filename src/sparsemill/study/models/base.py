@@ -14,6 +14,11 @@ Device = Literal["auto", "cpu", "cuda"]
 LATER = "later"
 """Marks a key that came after results were made (`Annotated[type, LATER]`): at its default it is in no dump, so that
 the specs of those results stay the same."""
+Precision = Literal["auto", "fp32", "bf16"]
+PRECISION = (
+    "number format of the matrix products; auto: bf16 where the device multiplies it natively, else fp32 (the manifest "
+    "says which)"
+)
 Normalisation = Literal["minmax", "zscore", "rank", "softmax", "none"]
 Scale = Literal["demo", "one-gpu", "paper"]
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from sparsemill.study.models.base import LATER, Device, Model, Name, Positive, Revision, Scale
+from sparsemill.study.models.base import LATER, PRECISION, Device, Model, Name, Positive, Precision, Revision, Scale
 from sparsemill.study.models.sources import Backbone, Collection, Idf
 from sparsemill.study.models.tables import Expected, Explanation, Figure, Sweep, Table
 from sparsemill.study.models.teachers import CrossEncoderTraining, Ensemble, Teacher
@@ -43,7 +43,7 @@ class Study(Model):
         description="implementation of the SPLADE head in training and encoding; triton: one fused kernel, needs the "
         "package `triton` and a CUDA device",
     )
-    encode_precision: Literal["fp32", "bf16"] = Field(default="fp32", description="number format while encoding")
+    encode_precision: Precision = Field(default="fp32", description="while encoding: " + PRECISION)
     engine: Literal["lucene", "exact"] = Field(default="lucene", description="engine whose runs feed the tables")
     check_engine: Literal["lucene", "exact", "none"] = Field(
         default="exact", description="second engine, compared with the first"

@@ -4,7 +4,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from sparsemill.study.models.base import LATER, Assumed, Model, Name, Normalisation, Positive, check_assumed
+from sparsemill.study.models.base import (
+    LATER,
+    PRECISION,
+    Assumed,
+    Model,
+    Name,
+    Normalisation,
+    Positive,
+    Precision,
+    check_assumed,
+)
 from sparsemill.study.models.sources import Weights
 
 
@@ -31,7 +41,7 @@ class DenseTeacher(Model):
     query_prompt: str = Field(default="", description="text put before every query")
     document_prompt: str = Field(default="", description="text put before every document")
     max_length: Positive = Field(default=256, description="tokens kept of a text")
-    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="number format of the matrix products")
+    precision: Precision = Field(default="fp32", description=PRECISION)
     tokens_per_batch: Positive = Field(default=8192, description="padded tokens in one batch")
 
 
@@ -57,7 +67,7 @@ class SparseTeacher(Model):
         default="keep", description="weights of [CLS], [SEP] ..., for `weights`; most released models keep them"
     )
     max_length: Positive = Field(default=256, description="tokens kept of a text (an experiment's queries: its own)")
-    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="number format of the matrix products")
+    precision: Precision = Field(default="fp32", description=PRECISION)
     tokens_per_batch: Positive = Field(default=8192, description="padded tokens in one batch")
 
     @model_validator(mode="after")
@@ -76,7 +86,7 @@ class CrossEncoderTeacher(Model):
     weights: Weights | None = Field(default=None, description="where its files come from; one label or two")
     trained: Name | None = Field(default=None, description="an entry of `cross_encoders`, in place of `weights`")
     max_length: Positive = Field(default=512, description="tokens kept of query and document together")
-    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="number format of the matrix products")
+    precision: Precision = Field(default="fp32", description=PRECISION)
     tokens_per_batch: Positive = Field(default=8192, description="padded tokens in one batch")
 
     @model_validator(mode="after")
@@ -98,7 +108,7 @@ class MonoT5Teacher(Model):
         description="prompt; a document that is too long is cut, what follows it is kept",
     )
     max_length: Positive = Field(default=512, description="tokens kept of the prompt")
-    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="number format of the matrix products")
+    precision: Precision = Field(default="fp32", description=PRECISION)
     tokens_per_batch: Positive = Field(default=8192, description="padded tokens in one batch")
 
     @field_validator("template")
@@ -179,7 +189,7 @@ class CrossEncoderTraining(Model):
     learning_rate: float = Field(default=2e-5, gt=0, description="peak learning rate of AdamW")
     warmup_steps: int = Field(default=0, ge=0, description="linear warm-up of the learning rate, then linear decay")
     weight_decay: float = Field(default=0.01, ge=0, description="weight decay of AdamW")
-    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="number format of the matrix products")
+    precision: Precision = Field(default="fp32", description=PRECISION)
     checkpoint_steps: Positive = Field(default=1000, description="steps between checkpoints")
     log_steps: Positive = Field(default=10, description="steps between metric records")
     seed: int = Field(default=0, ge=0, description="of data order, head and dropout")

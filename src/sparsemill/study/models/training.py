@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
-from sparsemill.study.models.base import LATER, Assumed, Model, Name, Positive, Schedule, check_assumed
+from sparsemill.study.models.base import LATER, PRECISION, Assumed, Model, Name, Positive, Schedule, check_assumed
 
 
 class Regulariser(Model):
@@ -125,8 +125,8 @@ class Training(Model):
         description="several devices: in-batch documents are those of all devices, so that their number changes "
         "nothing; false: only those of the query's own device",
     )
-    precision: Literal["fp32", "bf16", "fp16"] = Field(
-        default="fp32", description="number format of the matrix products; fp16 (GPU only) scales the loss"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="fp32", description=f"{PRECISION}; fp16 (GPU only) scales the loss"
     )
     accumulation: Annotated[Positive, LATER] = Field(
         default=1,
