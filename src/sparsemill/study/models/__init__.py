@@ -4,6 +4,7 @@ The JSON schema (`config/schema.json`) and the reference page (`config/README.md
 """
 
 from sparsemill.study.models.base import LATER, Model, Scale, models_in
+from sparsemill.study.models.published import Claim, Published
 from sparsemill.study.models.sources import (
     Backbone,
     BeirFolder,
@@ -37,6 +38,7 @@ __all__ = [
     "Backbone",
     "BeirFolder",
     "Bm25Teacher",
+    "Claim",
     "Collection",
     "Column",
     "CrossEncoderTeacher",
@@ -56,6 +58,7 @@ __all__ = [
     "PairSet",
     "Pretraining",
     "Pruning",
+    "Published",
     "QueryRegulariser",
     "Regulariser",
     "Row",

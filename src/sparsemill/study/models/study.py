@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from sparsemill.study.models.base import LATER, PRECISION, Device, Model, Name, Positive, Precision, Revision, Scale
+from sparsemill.study.models.published import Claim, Published
 from sparsemill.study.models.sources import Backbone, Collection, Idf
 from sparsemill.study.models.tables import Expected, Explanation, Figure, Sweep, Table
 from sparsemill.study.models.teachers import CrossEncoderTraining, Ensemble, Teacher
@@ -68,6 +69,8 @@ class Study(Model):
     figures: dict[Name, Figure] = {}
     explanations: dict[Name, Explanation] = {}
     expected: list[Expected] = []
+    published: dict[Name, Published] = {}
+    claims: dict[Name, Claim] = {}
     tracking: Tracking = Tracking()
 
     @field_validator("measures")

@@ -1,0 +1,162 @@
+"""Published values: the shipped ones add up, and what a check is."""
+
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+import yaml
+
+from sparsemill.errors import UserError
+from sparsemill.study.load import load_study
+from sparsemill.study.models import Published, Study
+from sparsemill.study.published import Value, checked_values, values
+
+CONFIG = Path(__file__).resolve().parent.parent / "config"
+FILES = sorted((CONFIG / "expected").glob("*.yaml"))
+PAPERS = {
+    "presets": ["inference_free", "splade_pp"],
+    "scale": "paper",
+    "measures": ["nDCG@10", "MRR@10", "R@100", "R@1000"],
+}
+BEIR = {
+    *("trec-covid", "nfcorpus", "nq", "hotpotqa", "fiqa", "arguana", "touche", "dbpedia", "scidocs", "fever"),
+    *("climate-fever", "scifact", "quora"),
+}
+
+
+@pytest.fixture(scope="module")
+def shipped() -> dict[str, Published]:
+    found: dict[str, Published] = {}
+    for path in FILES:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8")).get("published", {})
+        assert not found.keys() & entries.keys()
+        found |= {name: Published.model_validate(entry) for name, entry in entries.items()}
+    return found
+
+
+@pytest.fixture(scope="module")
+def papers() -> Study:
+    return load_study(PAPERS, CONFIG)
+
+
+def by_cell(published: Published) -> dict[tuple[str, str], float]:
+    return {(value.row, value.column): value.value for value in values(published)}
+
+
+# --- what is shipped ---------------------------------------------------------------------------------------------
+
+
+def test_printed_averages_follow_from_their_rows(shipped: dict[str, Published]) -> None:
+    seen = 0
+    for name, published in shipped.items():
+        cells = by_cell(published)
+        for row in published.rows:
+            if (row, "average") in cells and {column for line, column in cells if line == row} >= BEIR:
+                mean = fmean(cells[row, column] for column in BEIR)
+                assert cells[row, "average"] == pytest.approx(mean, abs=0.00005 + 1e-9), (name, row)
+                seen += 1
+    assert seen >= 9  # Table 3 of 2411.04403
+
+
+def test_totals_and_means_that_are_printed_elsewhere(shipped: dict[str, Published]) -> None:
+    sources = by_cell(shipped["inference-free-table-1"])
+    queries = [value for (row, column), value in sources.items() if column == "queries" and row != "total"]
+    assert sum(queries) == sources["total", "queries"]
+    beir = by_cell(shipped["splade-v2-table-2"])
+    average = by_cell(shipped["splade-v2-average"])
+    for row in ("distilsplade-max", "splade-max"):
+        mean = fmean(value for (line, _), value in beir.items() if line == row)
+        assert average[row, "beir"] == pytest.approx(mean, abs=0.0005 + 1e-9)
+    reruns = by_cell(shipped["anserini-beir"])
+    for row, known in {"splade-pp-ed": 0.5051, "splade-v3": 0.5181, "splade-coco-medium": 0.5030}.items():
+        assert fmean(reruns[row, column] for column in BEIR) == pytest.approx(known, abs=0.00005 + 1e-9)
+
+
+def test_copied_rows_are_equal_and_the_known_slips_are_the_only_ones(shipped: dict[str, Published]) -> None:
+    copied, original = by_cell(shipped["inference-free-table-2"]), by_cell(shipped["splade-v2-table-1"])
+    both = copied.keys() & original.keys()
+    assert len(both) > 30
+    assert [cell for cell in sorted(both) if copied[cell] != original[cell]] == [("splade-doc", "dl19-recall")]
+    beir, v2 = by_cell(shipped["inference-free-table-3"]), by_cell(shipped["splade-v2-table-2"])
+    for column in BEIR:
+        mislabelled, real = beir["splade-pp-selfdistil", column], v2["distilsplade-max", column]
+        assert mislabelled == pytest.approx(real, abs=0.0005 + 1e-9), column
+    for row in ("ours", "doc-distill", "splade-v3-doc"):
+        averages = by_cell(shipped["inference-free-table-5"])
+        assert averages[row, "average"] == beir[row, "average"]
+    ablation = by_cell(shipped["inference-free-table-6"])
+    assert ablation["ours", "average"] == beir["ours", "average"]
+    assert ablation["without-pretraining", "average"] == averages["doc-distill-idf", "average"]
+
+
+def test_every_system_that_a_value_checks_exists_and_is_checked_once(papers: Study) -> None:
+    systems = papers.experiments | papers.teachers | papers.ensembles
+    presets = {row.system for entry in papers.published.values() for row in entry.rows.values() if row.system}
+    assert presets <= systems.keys(), presets - systems.keys()
+    checked = [
+        (value.system, value.measure, value.collection, value.tier, value.paper) for value in checked_values(papers)
+    ]
+    assert len(checked) > 40
+    assert sorted(set(checked)) == sorted(checked)
+
+
+# --- the format --------------------------------------------------------------------------------------------------
+
+
+def block(**keys: Any) -> dict[str, Any]:
+    return {
+        "paper": "p",
+        "table": "Table 1",
+        "source": "here",
+        "evidence": "printed",
+        "percent": True,
+        "scale": "demo",
+        "tier": "retrained",
+        "tolerance": 0.01,
+        "columns": {
+            "a": {"measure": "nDCG@10", "collection": "pydocs"},
+            "b": {"measure": "FLOPS", "collection": "pydocs", "tolerance": 0.5},
+        },
+        "rows": {"ours": {"system": "ours", "values": [72.4, 2.1]}, "other": {"values": [None, 3]}},
+        **keys,
+    }
+
+
+def told(entry: dict[str, Any]) -> str:
+    with pytest.raises(UserError) as caught:
+        load_study({"published": {"x": entry}}, CONFIG)
+    return str(caught.value)
+
+
+def test_percent_is_for_measures_of_rankings_and_what_stands_nearer_wins() -> None:
+    cell = {"value": 72.4, "evidence": "re-run", "source": "there", "tolerance": 0.001, "note": "n"}
+    found = list(values(Published(**block(rows={"ours": {"system": "ours", "values": [cell, 2.1]}}))))
+    assert [(value.value, value.tolerance, value.evidence, value.source, value.note) for value in found] == [
+        (0.724, 0.001, "re-run", "there", "n"),
+        (2.1, 0.5, "printed", "here", ""),
+    ]
+
+
+def checks(**keys: Any) -> list[Value]:
+    study = load_study({"published": {"x": block(**keys)}}, CONFIG)
+    return [value for value in checked_values(study) if value.paper == "p"]
+
+
+def test_what_is_checked() -> None:
+    assert [(value.row, value.column) for value in checks()] == [("ours", "a"), ("ours", "b")]
+    assert len(checks(scale=None)) == 2
+    assert not checks(scale="paper")  # another scale
+    assert not checks(evidence="recalled")
+    assert not checks(evidence="digitised")
+    assert [value.column for value in checks(tolerance=None)] == ["b"]
+    unknown = {"x": {"system": "not-here", "values": [1, 2]}}
+    assert not checks(rows=unknown)  # a preset that is not loaded
+    unmeasured = {"a": {"measure": "P@7", "collection": "pydocs"}}
+    assert not checks(columns=unmeasured, rows={"ours": {"system": "ours", "values": [1]}})
+
+
+def test_mistakes_are_told_in_one_line() -> None:
+    assert "published.x: row r has 1 values for 2 columns" in told(block(rows={"r": {"values": [1]}}))
+    assert "row ours names a system to check, but no tier" in told(block(tier=None))
+    assert "'printed', 'quoted'" in told(block(evidence="guessed"))
