@@ -11,6 +11,7 @@ from sparsemill.data.collection import Document
 from sparsemill.retrieval.bm25_vectors import build_bm25_vectors, quantised_length
 from sparsemill.retrieval.jvm import java
 from sparsemill.retrieval.lucene_bm25 import LuceneBm25, build_bm25
+from sparsemill.teachers.embed import embed_bm25
 
 
 def test_lengths_are_quantised_as_lucene_does() -> None:
@@ -39,7 +40,8 @@ def test_no_documents_with_terms() -> None:
     assert (vectors.encode_queries(["cat"]) @ vectors.documents.T).toarray().tolist() == [[0, 0]]
 
 
-def test_scores_equal_lucenes_on_real_text(shared: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("keys", [{}, {"fields": "multifield"}, {"analyzer": "standard"}])
+def test_scores_equal_lucenes_on_real_text(shared: Path, tmp_path: Path, keys: dict[str, str]) -> None:
     collection = shared / "data" / "collections" / "scifact"
     with (collection / "corpus.jsonl").open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file][:1500]
@@ -47,10 +49,10 @@ def test_scores_equal_lucenes_on_real_text(shared: Path, tmp_path: Path) -> None
     documents.insert(700, Document("empty", "", ""))
     with (collection / "queries.jsonl").open(encoding="utf-8") as file:
         texts = [json.loads(line)["text"] for line in file][:100]
-    build_bm25(tmp_path, documents, total=len(documents))
-    found = LuceneBm25(tmp_path, k1=0.9, b=0.4).search(texts, 100)
-    vectors = build_bm25_vectors([document.contents for document in documents])
-    scores = (vectors.encode_queries(texts) @ vectors.documents.T).toarray()
+    build_bm25(tmp_path, documents, total=len(documents), **keys)
+    found = LuceneBm25(tmp_path, k1=0.9, b=0.4, **keys).search(texts, 100)
+    embedded = embed_bm25({"kind": "bm25", **keys}, texts, documents)
+    scores = (embedded.queries[0] @ embedded.documents[0].T).toarray()
     place = {document.id: row for row, document in enumerate(documents)}
     for row, hits in zip(scores, found, strict=True):
         ours = [row[place[hit.doc_id]] for hit in hits]

@@ -12,6 +12,7 @@ from sparsemill.files import canonical_json
 from sparsemill.study import edges, specs
 from sparsemill.study.load import load_study
 from sparsemill.study.models import LATER, Model, Study, Table
+from sparsemill.study.sharing import index_of
 
 ROOT = Path(__file__).resolve().parent.parent
 ALONE = ROOT / "no-presets"  # the config of a test is the whole config
@@ -267,6 +268,30 @@ def test_the_reference_bm25_is_the_one_called_so() -> None:
     config["teachers"] = {"a-tuned": {"kind": "bm25", "k1": 2}, **config["teachers"]}
     name, teacher = specs.reference_bm25(load_study(config, ALONE))
     assert (name, teacher.k1) == ("bm25", 0.9)
+
+
+def test_bm25_that_differs_in_k1_and_b_alone_shares_an_index() -> None:
+    config = demo()
+    config["teachers"]["a-tuned"] = {"kind": "bm25", "k1": 2}
+    study = load_study(config, ALONE)
+    own = {name: name for name in ("bm25", "bm25-multifield", "bm25-opensearch")}
+    expected = own | {"a-tuned": "bm25", "bm25-standard": "bm25-opensearch"}
+    assert {name: index_of(study, name, "lucene") for name in expected} == expected
+    assert specs.build_index(study, "bm25", "lucene") == {"engine": "bm25", "stage_version": 1}
+    assert specs.build_index(study, "bm25-multifield", "lucene")["fields"] == "multifield"
+    run = specs.search(study, "bm25-opensearch", "fixed", "pydocs", "lucene")
+    assert (run["analyzer"], run["k1"], run["b"]) == ("standard", 1.2, 0.75)
+    assert specs.embed_teacher(study, "bm25-multifield", "0")["fields"] == "multifield"
+
+
+def test_latency_of_another_bm25_is_that_of_its_own_settings() -> None:
+    config = demo()
+    config["teachers"] |= {"tuned": {"kind": "bm25", "k1": 2}, "same": {"kind": "bm25"}}
+    study = load_study(config, ALONE)
+    found = {name: specs.measure_latency(study, name, "fixed", "pydocs") for name in ("bm25", "same", "tuned")}
+    assert found["tuned"]["own"] == {"k1": 2, "b": 0.4}
+    assert found["tuned"]["bm25"] == {"k1": 0.9, "b": 0.4}
+    assert "own" not in found["bm25"].keys() | found["same"].keys()
 
 
 def test_a_later_key_is_in_the_spec_only_where_it_is_not_at_its_default() -> None:

@@ -1,5 +1,6 @@
 """Teachers: embeddings, caches and scores."""
 
+import math
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ from scipy import sparse
 from tiny import language_model, save_language_model, texts, tokenizer
 
 from sparsemill.data.candidates import Candidate, write_candidates
+from sparsemill.data.collection import Document
 from sparsemill.errors import UserError
 from sparsemill.study.models import DenseTeacher
 from sparsemill.teachers import embed as embedding
 from sparsemill.teachers import score
 from sparsemill.teachers.cache import EmbeddingCache, load_embeddings, save_joined, save_matrix
 from sparsemill.teachers.dense import DenseEncoder
-from sparsemill.teachers.embed import embed
+from sparsemill.teachers.embed import embed, embed_bm25
 from sparsemill.teachers.mapped_csr import MappedCsr
 from sparsemill.teachers.score import (
     Candidates,
@@ -152,12 +154,18 @@ def test_embed_chooses_the_teacher(folder: Path, tmp_path: Path) -> None:
     assert np.allclose(rows_of(documents), encode(dense(folder), ["dom kix", "dom lum"]), atol=1e-6)
     (bare,) = embed(spec, [], ["kix"], label="test", state=tmp_path).queries
     assert bare.shape == (0, 32)
-    lexical = embed(
-        {"kind": "bm25", "k1": 0.9, "b": 0.4} | EXTRA, ["kix"], ["kix", "lum lum"], label="test", state=tmp_path
-    )
-    scores = rows_of(lexical.queries) @ rows_of(lexical.documents).T
-    assert scores[0, 0] > 0
-    assert scores[0, 1] == 0
+
+
+def test_bm25_of_two_fields_adds_their_scores() -> None:
+    spec = {"kind": "bm25", "k1": 0.9, "b": 0.4} | EXTRA
+    documents = [Document("a", "kix", "lum"), Document("b", "", "lum lum"), Document("c", "lum", "")]
+    flat, multi = (embed_bm25(spec | {"fields": fields}, ["kix lum"], documents) for fields in ("flat", "multifield"))
+    scores = [rows_of(found.queries) @ rows_of(found.documents).T for found in (flat, multi)]
+    # Titles: kix and lum are in one of two; texts: lum is in both. Length 1, the average, but for `lum lum`.
+    once, common = math.log(1 + 1.5 / 1.5) / 1.9, math.log(1 + 0.5 / 2.5)
+    assert scores[1][0, [0, 2]] == pytest.approx([once + common / (1 + 0.9 * (0.6 + 0.4 / 1.5)), once])
+    assert scores[0][0, 0] > scores[0][0, 1] > scores[0][0, 2] > 0
+    assert rows_of(embed_bm25(spec | {"fields": "multifield"}, [], []).queries).shape == (0, 0)
 
 
 def test_a_stopped_shard_goes_on_where_it_was(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ def run(job: Job) -> None:
         from sparsemill.retrieval.lucene_bm25 import build_bm25
 
         collection = job.input("collection")
-        statistics = build_bm25(job.out, read_corpus(collection), total=document_count(collection))
+        chosen = {key: job.spec[key] for key in ("analyzer", "fields") if key in job.spec}
+        statistics = build_bm25(job.out, read_corpus(collection), total=document_count(collection), **chosen)
     elif engine == "lucene":
         from sparsemill.data.tokenizer import read_vocabulary
         from sparsemill.retrieval.lucene_impact import build_impact

@@ -13,21 +13,25 @@ def run(job: Job) -> None:
     quiet_libraries()
     from sparsemill.data.collection import document_count, read_corpus, read_queries
     from sparsemill.teachers.cache import save_joined
-    from sparsemill.teachers.embed import embed
+    from sparsemill.teachers.embed import embed, embed_bm25
     from sparsemill.teachers.score import shard_bounds
 
     collection = job.input("collection")
     start, end = shard_bounds(document_count(collection), shard=job.spec["shard"], shards=job.spec["shards"])
-    documents = (document.contents for document in islice(read_corpus(collection), start, end))
+    documents = islice(read_corpus(collection), start, end)
     first = job.spec["shard"] == 0
-    embedded = embed(
-        job.spec,
-        [query.text for query in read_queries(collection)] if first else [],
-        documents,
-        label=job.key,
-        state=job.own_state(),
-        model=job.input("model") if "model" in job.inputs else None,
-    )
+    queries = [query.text for query in read_queries(collection)] if first else []
+    if job.spec["kind"] == "bm25":
+        embedded = embed_bm25(job.spec, queries, documents)
+    else:
+        embedded = embed(
+            job.spec,
+            queries,
+            (document.contents for document in documents),
+            label=job.key,
+            state=job.own_state(),
+            model=job.input("model") if "model" in job.inputs else None,
+        )
     rows, dimensions = save_joined(job.out, "documents", embedded.documents)
     if first:
         save_joined(job.out, "queries", embedded.queries)

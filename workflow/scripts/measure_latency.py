@@ -19,7 +19,7 @@ def run(job: Job) -> None:
     system = open_search(
         "bm25" if spec["kind"] == "bm25" else spec["engine"],
         job.input("index"),
-        **spec["bm25"],
+        **spec.get("own", spec["bm25"]),
         queries=open_job_queries(job, threads=1),
     )
     queries = read_queries(job.input("collection"), split=spec["split"])

@@ -12,13 +12,8 @@ def run(job: Job) -> None:
     from sparsemill.retrieval.sidecar import write_described_run
 
     spec = job.spec
-    search = open_search(
-        spec["engine"],
-        job.input("index"),
-        k1=spec.get("k1", 0.9),
-        b=spec.get("b", 0.4),
-        queries=open_job_queries(job),
-    )
+    bm25 = {key: spec[key] for key in ("k1", "b", "analyzer", "fields") if key in spec}
+    search = open_search(spec["engine"], job.input("index"), **bm25, queries=open_job_queries(job))
     queries = read_queries(job.input("collection"), split=spec["split"])
     drop = {"drop": True, "keep": False}[spec["self_hits"]]
     found = retrieve_each(search, queries, depth=spec["depth"], drop_self_hits=drop)

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from sparsemill.progress import track
 from sparsemill.retrieval.jvm import java
-from sparsemill.retrieval.lucene_bm25 import english_analyzer
+from sparsemill.retrieval.lucene_bm25 import open_analyzer
 
 Array = np.ndarray[Any, Any]
 _EXACT_LENGTHS = 24
@@ -61,16 +61,19 @@ class Bm25Vectors:
         return counts
 
 
-def build_bm25_vectors(texts: Sequence[str], *, k1: float = 0.9, b: float = 0.4) -> Bm25Vectors:
-    """Analyse documents and weigh their terms.
+def build_bm25_vectors(
+    texts: Sequence[str], *, k1: float = 0.9, b: float = 0.4, analyzer: str = "english"
+) -> Bm25Vectors:
+    """Analyse one field of the documents and weigh its terms.
 
     Args:
-        texts: contents of the documents, in the order of the corpus; a text may be empty.
+        texts: of the field, in the order of the corpus; a text may be empty.
         k1: saturation of term frequency.
         b: strength of length normalisation, 0 to 1.
+        analyzer: see `sparsemill.retrieval.lucene_bm25.open_analyzer`.
     """
-    analyzer, vocabulary = english_analyzer(), dict[str, int]()
-    terms = (_analyse(analyzer, text) for text in track(texts, "bm25 vectors", total=len(texts), unit="doc"))
+    splitter, vocabulary = open_analyzer(analyzer), dict[str, int]()
+    terms = (_analyse(splitter, text) for text in track(texts, "bm25 vectors", total=len(texts), unit="doc"))
     documents = _count(terms, vocabulary, grow=True)
     documents.resize(documents.shape[0], len(vocabulary))
     lengths = np.asarray(documents.sum(axis=1)).ravel().astype(np.int64)
@@ -79,7 +82,7 @@ def build_bm25_vectors(texts: Sequence[str], *, k1: float = 0.9, b: float = 0.4)
     idf = np.log1p((having_terms - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
     norms = k1 * (1 - b + b * quantised_length(lengths) / max(lengths.sum() / max(having_terms, 1), 1e-9))
     documents.data /= documents.data + np.repeat(norms, np.diff(documents.indptr))
-    return Bm25Vectors(vocabulary, documents.astype(np.float32), idf, analyzer)
+    return Bm25Vectors(vocabulary, documents.astype(np.float32), idf, splitter)
 
 
 def _count(texts: Iterable[list[str]], vocabulary: dict[str, int], *, grow: bool) -> Any:

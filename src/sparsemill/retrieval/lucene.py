@@ -1,4 +1,4 @@
-"""A Lucene index of one text field, written and searched through Lucene's own classes.
+"""A Lucene index of one text field or several, written and searched through Lucene's own classes.
 
 Documents keep the order of the corpus: one writing thread, and a merge policy that joins neighbours only. So Lucene's
 document number is the line number of `ids.txt`, and no stored field is fetched per hit. The fields are those of
@@ -6,6 +6,7 @@ Anserini's indexes, whose searchers open the same folder.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,8 @@ class Writer:
         self._type.setOmitNorms(not norms)
         self._type.freeze()
 
-    def add(self, doc_id: str, text: str) -> None:
-        """Add one document; a text without terms is kept as a document without postings."""
+    def add(self, doc_id: str, texts: Mapping[str, str]) -> None:
+        """Add one document, a text for each field; a text without terms is kept, without postings."""
         document = java("org.apache.lucene.document.Document")()
         document.add(
             java("org.apache.lucene.document.StringField")(
@@ -57,7 +58,8 @@ class Writer:
         )
         # Anserini's searchers sort ties by this one.
         document.add(java("org.apache.lucene.document.BinaryDocValuesField")(ID, _bytes(doc_id)))
-        document.add(_field(FIELD, text, self._type))
+        for field, text in texts.items():
+            document.add(_field(field, text, self._type))
         self._writer.addDocument(document)
         self._ids.append(doc_id)
 
@@ -89,12 +91,14 @@ class Searcher:
     Args:
         folder: as given to `Writer`.
         similarity: Java object that scores.
+        fields: those of the documents.
 
     Raises:
         UserError: there is no index in `folder`.
     """
 
-    def __init__(self, folder: Path, *, similarity: Any) -> None:
+    def __init__(self, folder: Path, *, similarity: Any, fields: Sequence[str] = (FIELD,)) -> None:
+        self._fields = tuple(fields)
         self._ids = read_ids(folder / IDS)
         self._reader = java("org.apache.lucene.index.DirectoryReader").open(_directory(folder))
         java("org.apache.lucene.search.IndexSearcher").setMaxClauseCount(2**30)
@@ -119,6 +123,6 @@ class Searcher:
         return [Hit(self._ids[hit["doc"]], score) for hit, score in zip(found, scores, strict=True) if score > 0]
 
     def statistics(self) -> Statistics:
-        """Documents in the index and postings of its text field."""
-        counted = self._searcher.collectionStatistics(FIELD)
-        return Statistics(self._reader.numDocs(), counted.sumDocFreq() if counted else 0)
+        """Documents in the index and postings of all its text fields."""
+        counted = filter(None, map(self._searcher.collectionStatistics, self._fields))
+        return Statistics(self._reader.numDocs(), sum(field.sumDocFreq() for field in counted))

@@ -77,7 +77,7 @@ def _add(writer: Writer, ids: list[str], impacts: Any, terms: list[str], *, labe
     for row, doc_id in enumerate(ids):
         span = slice(bounds[row], bounds[row + 1])
         pairs = zip(impacts.indices[span].tolist(), impacts.data[span].tolist(), strict=True)
-        writer.add(doc_id, " ".join([f"{terms[column]}{_DELIMITER}{impact}" for column, impact in pairs]))
+        writer.add(doc_id, {FIELD: " ".join([f"{terms[column]}{_DELIMITER}{impact}" for column, impact in pairs])})
         progress.advance()
 
 

@@ -23,6 +23,8 @@ def open_search(
     *,
     k1: float = 0.9,
     b: float = 0.4,
+    analyzer: str = "english",
+    fields: str = "flat",
     queries: Queries | None = None,
 ) -> Search:
     """Open an index for query texts.
@@ -32,6 +34,8 @@ def open_search(
         index: folder that `build_index` made for that engine.
         k1: of BM25.
         b: of BM25.
+        analyzer: of BM25, that of the index.
+        fields: of BM25, those of the index.
         queries: see `open_queries`; not for BM25.
 
     Raises:
@@ -40,7 +44,7 @@ def open_search(
     if engine == "bm25":
         from sparsemill.retrieval.lucene_bm25 import LuceneBm25
 
-        return LuceneBm25(index, k1=k1, b=b).search
+        return LuceneBm25(index, k1=k1, b=b, analyzer=analyzer, fields=fields).search
     if queries is None:
         raise UserError(f"engine {engine}: a model's folder is needed to encode queries")
     encode = queries.encode

@@ -140,7 +140,7 @@ def _trained(study: Study, system: str, variant: str) -> list[str]:
 
 
 def _searched(study: Study, system: str, variant: str, collection: str, engine: str) -> list[str]:
-    return [f"indexes/{index_of(study, system)}/{variant}/{collection}/{engine}"]
+    return [f"indexes/{index_of(study, system, engine)}/{variant}/{collection}/{engine}"]
 
 
 def _index(study: Study, system: str, variant: str, collection: str) -> Edges:
@@ -181,7 +181,7 @@ def _sparsity(study: Study, system: str, variant: str, collection: str) -> Edges
 def _latency(study: Study, system: str, variant: str, collection: str) -> Edges:
     return {
         "index": _searched(study, system, variant, collection, "lucene"),
-        "bm25": [f"indexes/{reference_bm25(study)[0]}/fixed/{collection}/lucene"],
+        "bm25": _searched(study, reference_bm25(study)[0], "fixed", collection, "lucene"),
         "collection": [f"collections/{collection}"],
         **_query_side(study, system, variant, collection),
     }

@@ -19,12 +19,15 @@ def vectors_of(study: Study, system: str) -> str:
     return system
 
 
-def index_of(study: Study, system: str) -> str:
-    """The experiment whose index the system searches: that of its vectors, where both quantise alike."""
-    owner = vectors_of(study, system)
-    if owner == system or study.experiments[owner].quantisation == study.experiments[system].quantisation:
-        return owner
-    return system
+def index_of(study: Study, system: str, engine: str) -> str:
+    """The system whose index this one searches: that of its vectors, or the first BM25, where both index alike.
+
+    Only Lucene's impacts are quantised, and k1 and b of BM25 are chosen at search time.
+    """
+    bm25 = specs.bm25_teachers(study)
+    spec = specs.build_index(study, system, engine)
+    owners = bm25 if system in bm25 else [vectors_of(study, system)]
+    return next((owner for owner in owners if specs.build_index(study, owner, engine) == spec), system)
 
 
 def check_shared_models(study: Study) -> None:

@@ -189,7 +189,8 @@ def aggregate_scores(study: Study, ensemble: str) -> Spec:
 def build_index(study: Study, system: str, engine: str) -> Spec:
     """An index; that of BM25 does not depend on k1 and b, and only Lucene's impacts are quantised."""
     if system_kind(study, system) == "bm25":
-        return _versioned("build_index", {"engine": "bm25"})
+        analysed = _dump(study.teachers[system], exclude={"kind", "k1", "b"})
+        return _versioned("build_index", {"engine": "bm25", **analysed})
     spec: Spec = {"engine": engine}
     if engine == "lucene":
         spec["quantisation"] = study.experiments[system].quantisation
@@ -362,14 +363,22 @@ def measure_latency(study: Study, system: str, variant: str, collection: str) ->
     }
     if system in study.experiments:
         spec |= queries(study, system, device="cpu")
+    else:
+        own = _dump(study.teachers[system], exclude={"kind"})
+        spec |= {"own": own} if own != spec["bm25"] else {}
     return _versioned("measure_latency", {**_identity(system, variant, collection, "lucene"), **spec})
+
+
+def bm25_teachers(study: Study) -> dict[str, Bm25Teacher]:
+    """All BM25: the one called `bm25`, then the others by name."""
+    items = sorted(study.teachers.items(), key=lambda item: (item[0] != "bm25", item[0]))
+    return {name: teacher for name, teacher in items if isinstance(teacher, Bm25Teacher)}
 
 
 def reference_bm25(study: Study) -> tuple[str, Bm25Teacher]:
     """Name and settings of the BM25 that latency is compared with: the one called `bm25`, else the first by name."""
-    for name, teacher in sorted(study.teachers.items(), key=lambda item: (item[0] != "bm25", item[0])):
-        if isinstance(teacher, Bm25Teacher):
-            return name, teacher
+    for name, teacher in bm25_teachers(study).items():
+        return name, teacher
     raise UserError("config: teachers: there is no teacher of kind bm25 to compare latency with")
 
 

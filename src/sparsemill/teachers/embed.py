@@ -1,4 +1,4 @@
-"""Embeddings of any siamese teacher behind one protocol: BM25, dense, sparse."""
+"""Embeddings of siamese teachers: dense and sparse ones behind one protocol, and BM25."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from pydantic import TypeAdapter
+from scipy import sparse
 
+from sparsemill.data.collection import Document
 from sparsemill.study.models import Bm25Teacher, DenseTeacher, SparseTeacher, Teacher
 from sparsemill.teachers.blocks import blocks, kept
 from sparsemill.teachers.cache import Matrix
@@ -38,11 +40,32 @@ class Embedded(NamedTuple):
     device: str
 
 
-def _bm25(teacher: Bm25Teacher, queries: Iterable[str], documents: Iterable[str]) -> Embedded:
-    from sparsemill.retrieval.bm25_vectors import build_bm25_vectors
+def embed_bm25(spec: dict[str, Any], queries: Sequence[str], documents: Iterable[Document]) -> Embedded:
+    """Embed texts with the BM25 that the spec describes; a field's terms are columns of their own.
 
-    vectors = build_bm25_vectors(list(documents), k1=teacher.k1, b=teacher.b)
-    return Embedded([vectors.encode_queries(list(queries))], [vectors.documents], "cpu")
+    Args:
+        spec: as for `embed`.
+        queries: texts.
+        documents: of the whole collection, whose statistics BM25 needs.
+
+    Returns:
+        CSR [queries, terms] and [documents, terms], one block each, whose dot products are Lucene's scores.
+    """
+    from sparsemill.retrieval.bm25_vectors import build_bm25_vectors
+    from sparsemill.retrieval.lucene_bm25 import FIELDS
+
+    teacher: Bm25Teacher = _teacher(spec)
+    texts = [FIELDS[teacher.fields](document) for document in documents]
+    names = texts[0] if texts else FIELDS[teacher.fields](Document("", "", ""))
+    build = partial(build_bm25_vectors, k1=teacher.k1, b=teacher.b, analyzer=teacher.analyzer)
+    fields = [build([text[name] for text in texts]) for name in names]
+    asked = sparse.hstack([field.encode_queries(queries) for field in fields], format="csr")
+    return Embedded([asked], [sparse.hstack([field.documents for field in fields], format="csr")], "cpu")
+
+
+def _teacher(spec: dict[str, Any]) -> Any:
+    adapter: TypeAdapter[Any] = TypeAdapter(Teacher)
+    return adapter.validate_python({key: value for key, value in spec.items() if key not in _NOT_TEACHER})
 
 
 def open_encoder(spec: dict[str, Any], teacher: DenseTeacher | SparseTeacher, model: Path | None) -> Siamese:
@@ -78,7 +101,7 @@ def embed(
     state: Path,
     model: Path | None = None,
 ) -> Embedded:
-    """Embed texts with the teacher that the spec describes, block by block.
+    """Embed texts with the dense or sparse teacher that the spec describes, block by block.
 
     Args:
         spec: a teacher's config, with `device`, `shard`, `shards` and `stage_version` beside it.
@@ -90,11 +113,7 @@ def embed(
     Returns:
         Blocks of [queries, d] and [documents, d], at least one each, whose dot products are the teacher's scores.
     """
-    adapter: TypeAdapter[Any] = TypeAdapter(Teacher)
-    teacher = adapter.validate_python({key: value for key, value in spec.items() if key not in _NOT_TEACHER})
-    if isinstance(teacher, Bm25Teacher):
-        return _bm25(teacher, queries, documents)
-    encoder = open_encoder(spec, teacher, model)
+    encoder = open_encoder(spec, _teacher(spec), model)
 
     def encoded(side: str, texts: Iterable[str], encode: Callable[..., Any]) -> list[Matrix]:
         found = []

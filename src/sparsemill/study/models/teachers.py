@@ -19,11 +19,20 @@ from sparsemill.study.models.sources import Weights
 
 
 class Bm25Teacher(Model):
-    """BM25 as Lucene computes it (Anserini's defaults)."""
+    """BM25 as Lucene computes it (defaults: Anserini's, flat)."""
 
     kind: Literal["bm25"]
     k1: float = Field(default=0.9, ge=0, description="saturation of term frequency")
     b: float = Field(default=0.4, ge=0, le=1, description="normalisation by document length")
+    analyzer: Annotated[Literal["english", "standard"], LATER] = Field(
+        default="english",
+        description="english: Anserini's, 33 stop words removed, stemmed by Porter; standard: OpenSearch's default, "
+        "stop words kept, nothing stemmed; both take standard tokens in lower case",
+    )
+    fields: Annotated[Literal["flat", "multifield"], LATER] = Field(
+        default="flat",
+        description="flat: title and text are one field; multifield: two, whose scores are added (Anserini's names)",
+    )
 
 
 class DenseTeacher(Model):
