@@ -264,7 +264,10 @@ def test_wrong_values_name_the_path(config: Config, start: str) -> None:
             {"tables": table(rows=[{"system": "ours", "compare": ["bm25"]}])},
             "tables.t.rows.ours.compare: no row 'bm25'",
         ),
-        ({"tables": table(columns=[{"measure": "AP", "collection": "x"}])}, "tables.t.columns: no collection 'x'"),
+        (
+            {"tables": table(columns=[{"measure": "AP", "collection": "x"}])},
+            "tables.t.columns: no collection or group 'x'",
+        ),
         (
             {"figures": {"f": {"extends": "activation", "systems": ["bm25"]}}},
             "figures.f.systems: no experiment 'bm25'",

@@ -454,13 +454,14 @@ def test_command_lines_from_artefacts_to_verified_tables(world: World) -> None:
     table = {
         "caption": "Main",
         "rows": [{"system": "bm25"}, {"system": "ours"}],
-        "columns": [{"measure": "nDCG@10", "collection": "pydocs"}, {"measure": "FLOPS", "collection": "pydocs"}],
+        "columns": [{"measure": "nDCG@10", "collection": "pydocs"}, {"measure": "FLOPS", "collection": "all"}],
     }
+    groups = {"all": {"pydocs": 1.0}}
     engines = {"ours": "lucene", "bm25": "lucene"}
     tidy, tables, published = Path("results/tables/tidy"), Path("results/tables/main"), Path("results/published")
     assert script("mlflow_init", {"uri": "", "experiments": ["demo"], "root": "results/mlflow"}, "tracking/store") == 0
     assert script("collect_results", {}, "tables/tidy", evaluation=evaluations, sparsity=sparsity) == 0
-    assert script("render_table", {"table": table, "engines": engines}, "tables/main", tidy=tidy) == 0
+    assert script("render_table", {"table": table, "engines": engines, "groups": groups}, "tables/main", tidy=tidy) == 0
     assert script("publish", SPEC, "published", store=STORE, artefacts=[*folders, tidy, tables]) == 0
     inputs: dict[str, Any] = {"tidy": tidy, "store": STORE, "published": published, "tables": [tables]}
     assert script("verify_tracking", {"experiment": "demo"}, "verified", **inputs) == 0

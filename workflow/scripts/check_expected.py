@@ -14,8 +14,9 @@ def run(job: Job) -> None:
     from sparsemill.evaluation.expected import check
     from sparsemill.files import write_json
     from sparsemill.study.models import Expected
+    from sparsemill.tables.groups import with_groups
 
-    frame = pd.read_parquet(job.input("tidy") / "results.parquet")
+    frame = with_groups(pd.read_parquet(job.input("tidy") / "results.parquet"), job.spec.get("groups", {}))
     verdicts = check(frame, [Expected(**item) for item in job.spec["expected"]], engines=job.spec["engines"])
     for verdict in verdicts:
         print(verdict.line(), file=sys.stderr, flush=True)

@@ -21,9 +21,10 @@ def draw_tradeoff(job: Job, figure: Any) -> Any:
     """From the input `tidy`."""
     import pandas as pd
 
+    from sparsemill.tables.groups import with_groups
     from sparsemill.tables.plots import tradeoff
 
-    frame = pd.read_parquet(job.input("tidy") / "results.parquet")
+    frame = with_groups(pd.read_parquet(job.input("tidy") / "results.parquet"), job.spec.get("groups", {}))
     return tradeoff(figure, frame, engines=job.spec["engines"], labels=job.spec["labels"])
 
 

@@ -19,7 +19,9 @@ def run(job: Job) -> None:
 
     frame = pd.read_parquet(job.input("tidy") / "results.parquet")
     tests = read_json(job.input("significance") / "significance.json") if "significance" in job.inputs else None
-    table = layout(Table(**job.spec["table"]), frame, tests, engines=job.spec["engines"])
+    table = layout(
+        Table(**job.spec["table"]), frame, tests, engines=job.spec["engines"], groups=job.spec.get("groups", {})
+    )
     for extension, write in WRITERS.items():
         write_text(job.out / f"table.{extension}", write(table))
     cells = [cell for line in table.lines for cell in line.cells]

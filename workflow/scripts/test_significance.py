@@ -10,12 +10,13 @@ logger = logging.getLogger("test_significance")
 
 def run(job: Job) -> None:
     """Write `significance.json`; a comparison whose evaluations are not among the inputs is left out and counted."""
-    from sparsemill.evaluation.significance import compare, comparisons, read_per_query
+    from sparsemill.evaluation.significance import compare, comparisons, read_per_query, with_groups
     from sparsemill.files import write_json
     from sparsemill.study.models import Table
 
     table = Table(**job.spec["table"])
     values = read_per_query(job.inputs.get("evaluations", []), measure=table.test_measure, engines=job.spec["engines"])
+    values = with_groups(values, job.spec.get("groups", {}))
     wanted = comparisons(table)
     pairs = [
         pair

@@ -28,7 +28,8 @@ def run(job: Job) -> None:
         described = manifest.read(folder)
         tested = described["inputs"].get("significance")
         tests = significance[tested] if tested else None
-        table = layout(Table(**described["spec"]["table"]), frame, tests, engines=described["spec"]["engines"])
+        spec = described["spec"]
+        table = layout(Table(**spec["table"]), frame, tests, engines=spec["engines"], groups=spec.get("groups", {}))
         return {f"table.{extension}": write(table) for extension, write in WRITERS.items()}
 
     report = verify(

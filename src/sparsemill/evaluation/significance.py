@@ -104,6 +104,37 @@ def mean_over_seeds(variants: Iterable[PerQuery]) -> dict[str, float]:
     return {query: sum(values[query] for values in listed) / len(listed) for query in queries}
 
 
+def pool(values: Mapping[tuple[str, str], PerQuery], shares: Mapping[str, float], system: str) -> PerQuery:
+    """A system's per-query values on a group of collections, weighted so that their mean is the group's mean.
+
+    A value on a collection of n of the N queries is multiplied by share * N / n. The pooled tests then ask about the
+    number that the table shows, and flip or resample queries; the collections are taken as given.
+
+    Args:
+        values: (system, collection) -> per-query values.
+        shares: collection -> its share of the group's mean.
+        system: must have values on every collection.
+    """
+    total = sum(len(values[system, collection]) for collection in shares)
+    return {
+        f"{collection} {query}": value * share * total / len(values[system, collection])
+        for collection, share in shares.items()
+        for query, value in values[system, collection].items()
+    }
+
+
+def with_groups(
+    values: Mapping[tuple[str, str], PerQuery], groups: Mapping[str, Mapping[str, float]]
+) -> dict[tuple[str, str], PerQuery]:
+    """Add the pooled values of each group to every system that has all its collections."""
+    found = dict(values)
+    systems = dict.fromkeys(system for system, _ in values)
+    for (name, shares), system in itertools.product(groups.items(), systems):
+        if all((system, collection) in values for collection in shares):
+            found[system, name] = pool(values, shares, system)
+    return found
+
+
 def paired_p(differences: npt.NDArray[np.float64], *, test: Test, seed: int = 0) -> float:
     """Two-sided p-value of per-query differences [queries]; 1.0 where all of them are 0.
 

@@ -5,6 +5,7 @@ from itertools import chain
 
 from sparsemill.errors import UserError
 from sparsemill.study.cycles import check_cycles
+from sparsemill.study.groups import check_groups
 from sparsemill.study.hints import nearest
 from sparsemill.study.measures import check_measures
 from sparsemill.study.models import (
@@ -97,16 +98,18 @@ def _trained(study: Study) -> Iterator[Reference]:
 
 def _shown(study: Study) -> Iterator[Reference]:
     systems = system_names(study)
+    places = [*study.collections, *study.groups]
     for name, table in study.tables.items():
         for row in table.rows:
             yield f"tables.{name}.rows", row.system, systems, "experiment, teacher or ensemble"
             for other in row.compare:
                 yield f"tables.{name}.rows.{row.system}.compare", other, [r.system for r in table.rows], "row"
         for column in table.columns:
-            yield f"tables.{name}.columns", column.collection, study.collections, "collection"
+            yield f"tables.{name}.columns", column.collection, places, "collection or group"
     for name, figure in study.figures.items():
-        yield f"figures.{name}.collection", figure.collection, study.collections, "collection"
         any_system = figure.kind == "tradeoff"
+        drawn = (places, "collection or group") if any_system else (study.collections, "collection")
+        yield f"figures.{name}.collection", figure.collection, *drawn
         for system in figure.systems:
             valid, kind = (
                 (systems, "experiment, teacher or ensemble") if any_system else (study.experiments, "experiment")
@@ -120,7 +123,7 @@ def _shown(study: Study) -> Iterator[Reference]:
             yield f"explanations.{name}.baseline", page.baseline, systems, "experiment, teacher or ensemble"
     for expected in study.expected:
         yield "expected.system", expected.system, systems, "experiment, teacher or ensemble"
-        yield "expected.collection", expected.collection, study.collections, "collection"
+        yield "expected.collection", expected.collection, places, "collection or group"
 
 
 def candidates_only(study: Study, name: str) -> str:
@@ -188,6 +191,7 @@ def _check_seeds(study: Study) -> None:
 def check_references(study: Study) -> None:
     """Raise a UserError for the first name that does not exist or stands for two things, or that nothing measures."""
     _check_names_are_distinct(study)
+    check_groups(study)
     for where, name, valid, kind in chain(_sources(study), _teachers(study), _trained(study), _shown(study)):
         if name not in set(valid):
             raise _unknown(study, where, name, valid, kind)

@@ -18,6 +18,7 @@ from sparsemill.study.training_sets import expand_pairs
 
 SECTIONS = (
     "collections",
+    "groups",
     "backbones",
     "idfs",
     "training_sets",

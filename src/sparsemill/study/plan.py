@@ -4,6 +4,7 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+from sparsemill.study.groups import members
 from sparsemill.study.measures import LATENCY, uses
 from sparsemill.study.models import BeirFolder, PairFile, ScoresTeacher, Study
 from sparsemill.study.specs import system_engine, system_kind, variants
@@ -23,7 +24,7 @@ class Cell(NamedTuple):
 
 
 def wanted_cells(study: Study) -> list[Cell]:
-    """Every system and collection that a table, figure or expected value names, once, in order."""
+    """Every system and collection that a table, figure or expected value names, once, in order; groups as members."""
     pairs: dict[tuple[str, str], None] = {}
     for table in study.tables.values():
         for column in table.columns:
@@ -31,7 +32,8 @@ def wanted_cells(study: Study) -> list[Cell]:
     for figure in study.figures.values():
         pairs |= {(system, figure.collection): None for system in figure.systems}
     pairs |= {(expected.system, expected.collection): None for expected in study.expected}
-    return [Cell(system, variant, collection) for system, collection in pairs for variant in variants(study, system)]
+    places = {(system, member): None for system, name in pairs for member in members(study, name)}
+    return [Cell(system, variant, collection) for system, collection in places for variant in variants(study, system)]
 
 
 def engines(study: Study, system: str) -> list[str]:
@@ -59,7 +61,7 @@ def table_evaluations(study: Study, table: str) -> list[str]:
         f"evaluations/{system}/{variant}/{collection}/{system_engine(study, system)}"
         for system in systems
         for variant in variants(study, system)
-        for collection in tested
+        for collection in dict.fromkeys(member for name in tested for member in members(study, name))
     ]
 
 
@@ -69,7 +71,12 @@ def costs(study: Study, kind: str) -> list[str]:
     sparse = [cell for cell in wanted_cells(study) if system_kind(study, cell.system) in kinds]
     if kind == "latency":
         timed = [use for use in uses(study) if use.measure in LATENCY]
-        wanted = {place for use in timed for place in product(use.systems, use.collections)}
+        wanted = {
+            (system, member)
+            for use in timed
+            for system, name in product(use.systems, use.collections)
+            for member in members(study, name)
+        }
         sparse = [cell for cell in sparse if (cell.system, cell.collection) in wanted]
     return [f"{kind}/{cell.path}" for cell in sparse]
 

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from sparsemill.errors import UserError
+from sparsemill.study.groups import shares
 from sparsemill.study.models import (
     SIAMESE,
     Bm25Teacher,
@@ -401,6 +402,12 @@ def _labels(study: Study, systems: Iterable[str]) -> dict[str, str]:
     return {system: known[system] for system in systems if system in known}
 
 
+def _groups(study: Study, names: Iterable[str]) -> Spec:
+    """`groups`: the shares of those collections that are groups; nothing where none is."""
+    found = {name: shares(study, name) for name in names if name in study.groups}
+    return {"groups": found} if found else {}
+
+
 def collect_results(study: Study) -> Spec:
     """Nothing but the inputs."""
     del study
@@ -421,20 +428,23 @@ def test_significance(study: Study, table: str) -> Spec:
     """The table's tests; its other columns and its labels change none of them."""
     chosen = _tested(study.tables[table])
     engines = _engines(study, {system for row in chosen.rows for system in (row.system, *row.compare)})
-    return _versioned("test_significance", {"table": _dump(chosen), "engines": engines})
+    groups = _groups(study, (column.collection for column in chosen.columns))
+    return _versioned("test_significance", {"table": _dump(chosen), "engines": engines, **groups})
 
 
 def render_table(study: Study, table: str) -> Spec:
     """The table as configured."""
     chosen = study.tables[table]
     engines = _engines(study, (row.system for row in chosen.rows))
-    return _versioned("render_table", {"name": table, "table": _dump(chosen), "engines": engines})
+    groups = _groups(study, (column.collection for column in chosen.columns))
+    return _versioned("render_table", {"name": table, "table": _dump(chosen), "engines": engines, **groups})
 
 
 def plot_figure(study: Study, figure: str) -> Spec:
     """The figure as configured."""
     chosen = study.figures[figure]
     spec = {"name": figure, "figure": _dump(chosen), "labels": _labels(study, chosen.systems)}
+    spec |= _groups(study, [chosen.collection])
     return _versioned("plot_figure", {**spec, "engines": _engines(study, chosen.systems)})
 
 
@@ -461,7 +471,8 @@ def check_expected(study: Study) -> Spec:
     """The expected values."""
     engines = _engines(study, (expected.system for expected in study.expected))
     values = [_dump(item, exclude={"scale"}) for item in study.expected]
-    return _versioned("check_expected", {"expected": values, "engines": engines})
+    groups = _groups(study, (expected.collection for expected in study.expected))
+    return _versioned("check_expected", {"expected": values, "engines": engines, **groups})
 
 
 def mlflow_init(study: Study) -> Spec:

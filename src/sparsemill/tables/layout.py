@@ -9,6 +9,7 @@ import pandas as pd
 from sparsemill.errors import UserError
 from sparsemill.evaluation.measures import is_ranking_measure
 from sparsemill.study.models import Column, Row, Table
+from sparsemill.tables.groups import Groups, missing_members, with_groups
 from sparsemill.tables.tidy import select
 
 LETTERS = "abcdefghijklmnoprstuvwxyz"  # q has no superscript in Unicode
@@ -72,7 +73,12 @@ class Layout(NamedTuple):
 
 
 def layout(
-    table: Table, frame: pd.DataFrame, significance: Mapping[str, Any] | None, *, engines: Mapping[str, str]
+    table: Table,
+    frame: pd.DataFrame,
+    significance: Mapping[str, Any] | None,
+    *,
+    engines: Mapping[str, str],
+    groups: Groups | None = None,
 ) -> Layout:
     """Fill a table from a tidy frame.
 
@@ -81,10 +87,13 @@ def layout(
         frame: see `sparsemill.tables.tidy`.
         significance: content of `significance.json`, or None for a table without tests.
         engines: system -> engine whose run feeds the table.
+        groups: the groups of collections among the columns, and what their means are taken of.
 
     Raises:
         UserError: more baselines than letters.
     """
+    measured, groups = frame, groups or {}
+    frame = with_groups(frame, groups)
     letters = _letters(table.rows)
     marks = _marks(significance["pairs"], letters) if significance else {}
     columns = [_column(table, column, frame, marks, engines) for column in table.columns]
@@ -97,6 +106,7 @@ def layout(
     if counts:
         seeds = " or ".join(map(str, sorted(counts)))
         legend.append(f"Mean ± sample standard deviation over {seeds} seeds.")
+    legend += _group_notes(table, measured, groups)
     return Layout(table.caption, _headers(table.columns), lines, legend)
 
 
@@ -173,6 +183,20 @@ def _legend(table: Table, letters: Mapping[str, str], significance: Mapping[str,
     if any(pair["significant"] and pair["mean_difference"] < 0 for pair in significance["pairs"]):
         legend[0] += "; ↓ marks worse"
     return [f"{legend[0]}."]
+
+
+def _group_notes(table: Table, frame: pd.DataFrame, groups: Groups) -> list[str]:
+    """What the columns of groups are means of, and why a row has none."""
+    notes = []
+    for name, shares in groups.items():
+        inside = "" if len(set(shares.values())) == 1 else ", of which groups inside it are averaged first"
+        notes.append(f"{name}: mean over {len(shares)} collections{inside}.")
+    shown = [(row, column) for column in table.columns if column.collection in groups for row in table.rows]
+    for row, column in shown:
+        if missing := missing_members(frame, groups[column.collection], row.system, column.measure):
+            who = row.label or row.system
+            notes.append(f"{column.collection}: no {column.measure} of {who}, for want of {', '.join(missing)}.")
+    return notes
 
 
 def superscript(letters: str) -> str:

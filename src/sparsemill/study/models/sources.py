@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sparsemill.study.models.base import LATER, Model, Name, Positive, Revision
 
@@ -138,6 +138,23 @@ class PairFile(CollectionBase):
 
 
 Collection = Annotated[PyDocs | BeirFolder | IrDatasets | PairFile, Field(discriminator="kind")]
+
+
+class Group(Model):
+    """Collections that a table, a figure or an expected value averages over, under the group's name."""
+
+    members: list[Name] = Field(
+        min_length=1,
+        description="collections or other groups; each counts once, however many queries it has, and a group counts as "
+        "one (CQADupStack's twelve parts in BEIR)",
+    )
+
+    @field_validator("members")
+    @classmethod
+    def _members_are_distinct(cls, members: list[str]) -> list[str]:
+        if len(set(members)) != len(members):
+            raise ValueError("a member is named twice")
+        return members
 
 
 class Idf(Model):

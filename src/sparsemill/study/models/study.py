@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from sparsemill.study.models.base import LATER, PRECISION, Device, Model, Name, Positive, Precision, Revision, Scale
 from sparsemill.study.models.published import Claim, Published
-from sparsemill.study.models.sources import Backbone, Collection, Idf
+from sparsemill.study.models.sources import Backbone, Collection, Group, Idf
 from sparsemill.study.models.tables import Expected, Explanation, Figure, Sweep, Table
 from sparsemill.study.models.teachers import CrossEncoderTraining, Ensemble, Teacher
 from sparsemill.study.models.training import Experiment, Pretraining
@@ -56,6 +56,7 @@ class Study(Model):
         description="what every run is evaluated with: nDCG, nDCG@k, MRR, MRR@k, R@k, P@k, AP, AP@k, Success@k",
     )
     collections: dict[Name, Collection] = {}
+    groups: dict[Name, Group] = {}
     backbones: dict[Name, Backbone] = {}
     idfs: dict[Name, Idf] = {}
     training_sets: dict[Name, AnyTrainingSet] = {}
