@@ -7,8 +7,9 @@ import pytest
 from scipy import sparse
 
 from sparsemill.errors import UserError
-from sparsemill.retrieval.exact import DOCUMENTS, OFFSETS, WEIGHTS, ExactIndex, best, build_exact
+from sparsemill.retrieval.exact import DOCUMENTS, OFFSETS, SECTION, WEIGHTS, ExactIndex, Postings, build_exact
 from sparsemill.retrieval.runs import Hit
+from sparsemill.retrieval.taat import BLOCK
 from sparsemill.retrieval.vectors import Shard, quantise, read_shards, write_shard
 
 
@@ -56,12 +57,60 @@ def test_scores_equal_a_dense_product(tmp_path: Path) -> None:
         np.testing.assert_allclose([hit.score for hit in hits], np.sort(row)[::-1][: len(hits)], rtol=1e-5)
 
 
-def test_best_breaks_ties_by_position_also_at_the_cut() -> None:
-    scores = np.array([1, 3, 0, 2, 3, 2, 2, -1], dtype=np.float32)
-    assert best(scores, 3).tolist() == [1, 4, 3]
-    assert best(scores, 4).tolist() == [1, 4, 3, 5]
-    assert best(scores, 100).tolist() == [1, 4, 3, 5, 6, 0]
-    assert best(np.zeros(3, dtype=np.float32), 2).tolist() == []
+def test_ties_are_in_the_order_of_the_corpus_also_at_the_cut(tmp_path: Path) -> None:
+    weights = np.array([1, 3, 0, 2, 3, 2, 2, 0], dtype=np.float32)
+    (tmp_path / "index").mkdir()
+    build_exact(tmp_path / "index", write_shards(tmp_path, sparse.csr_matrix(weights[:, None]), cuts=[]))
+    engine, query = ExactIndex(tmp_path / "index"), sparse.csr_matrix(np.ones((1, 1), dtype=np.float32))
+    best = [1, 4, 3, 5, 6, 0]
+    for k in (1, 3, 4, 100):
+        (hits,) = engine.search(query, k)
+        assert hits == [Hit(f"d{row}", float(weights[row])) for row in best[:k]]
+
+
+@pytest.mark.parametrize("postings", ["float32", "blocked"])
+def test_many_documents_and_ties_against_a_stable_sort(tmp_path: Path, postings: Postings) -> None:
+    """Several blocks and sections, buffers that overflow with equal scores, several threads and parts."""
+    rng, rows = np.random.default_rng(3), SECTION + 2 * BLOCK + 77
+    matrix = sparse.random(rows, 30, density=0.2, format="csr", dtype=np.float32, rng=rng)
+    # Each token's largest weight is 255, so that the blocked form holds these whole numbers as they are.
+    matrix.data = rng.integers(1, 6, size=matrix.nnz).astype(np.float32) * 51
+    (tmp_path / "index").mkdir()
+    shards = write_shards(tmp_path, matrix, cuts=[70, 70_000])
+    assert build_exact(tmp_path / "index", shards, postings=postings, chunk=100_000) == (rows, matrix.nnz)
+    queries = sparse.random(13, 30, density=0.3, format="csr", dtype=np.float32, rng=rng)
+    queries.data = rng.integers(1, 3, size=queries.nnz).astype(np.float32)
+    scores = (queries @ matrix.T).toarray()
+    for k in (1, 10, 1000):
+        found = ExactIndex(tmp_path / "index").search(queries, k)
+        for row, hits in zip(scores, found, strict=True):
+            best = np.lexsort((np.arange(rows), -row))[:k]
+            assert hits == [Hit(f"d{number}", row[number]) for number in best if row[number] > 0]
+        assert ExactIndex(tmp_path / "index", threads=3).search(queries, k) == found
+
+
+def test_blocked_postings_are_off_by_half_a_level(tmp_path: Path) -> None:
+    documents, queries = random_vectors(700, 300, density=0.05, seed=1), random_vectors(40, 300, density=0.02, seed=2)
+    for name in ("float32", "blocked"):
+        (tmp_path / name).mkdir()
+    shards = write_shards(tmp_path, documents, cuts=[100])
+    assert build_exact(tmp_path / "float32", shards) == build_exact(tmp_path / "blocked", shards, postings="blocked")
+    largest = documents.max(axis=0).toarray().ravel()
+    dense = (queries @ documents.T).toarray()
+    bound = (queries @ sparse.diags_array(largest).tocsr() @ (documents > 0).T.astype(np.float32)).toarray() / 510
+    found = ExactIndex(tmp_path / "blocked").search(queries, 1000)
+    for row, limit, hits in zip(dense, bound, found, strict=True):
+        assert len(hits) == (row > 0).sum()
+        assert all(abs(hit.score - row[n := int(hit.doc_id[1:])]) <= limit[n] * 1.001 + 1e-6 for hit in hits)
+
+
+def test_parts_make_the_same_index(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path, random_vectors(300, 50, density=0.1, seed=4), cuts=[120])
+    for name, chunk in (("whole", 10**6), ("parts", 7)):
+        (tmp_path / name).mkdir()
+        build_exact(tmp_path / name, shards, chunk=chunk)
+    for name in (OFFSETS, DOCUMENTS, WEIGHTS):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
 
 
 def test_stored_zeros_are_no_postings(tmp_path: Path) -> None:

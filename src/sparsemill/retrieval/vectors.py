@@ -9,8 +9,11 @@ from scipy import sparse
 
 from sparsemill.errors import UserError
 from sparsemill.files import write_text
+from sparsemill.teachers.mapped_csr import MappedCsr
 
 VECTORS, IDS = "vectors.npz", "ids.txt"
+CHUNK = 2**24
+"""Postings in memory at a time: 128 MiB."""
 
 
 class Shard(NamedTuple):
@@ -83,6 +86,36 @@ def read_shards(folders: Sequence[Path], *, vocabulary: int | None = None) -> It
         if shard.matrix.shape[1] != vocabulary:
             raise UserError(f"{folder}: vectors have {shard.matrix.shape[1]} columns, the vocabulary has {vocabulary}")
         yield shard
+
+
+def read_chunks(folders: Sequence[Path], *, postings: int = CHUNK) -> Iterator[Shard]:
+    """Yield all vectors in the order given, in parts that fit into bounded memory; stored zeros are left out.
+
+    Args:
+        folders: shard folders as `write_shard` makes them; their matrices are mapped into memory, not read.
+        postings: at most so many in one part, but at least one document.
+
+    Raises:
+        UserError: as `read_shards`.
+    """
+    vocabulary: int | None = None
+    for folder in folders:
+        ids = read_ids(folder / IDS)
+        if not (folder / VECTORS).is_file():
+            raise UserError(f"{folder / VECTORS}: no such file; encode the corpus first")
+        mapped = MappedCsr(folder / VECTORS)
+        rows, columns = mapped.shape
+        if len(ids) != rows:
+            raise UserError(f"{folder}: {len(ids)} ids but {rows} vectors; encode the corpus again")
+        vocabulary = vocabulary or columns
+        if columns != vocabulary:
+            raise UserError(f"{folder}: vectors have {columns} columns, the vocabulary has {vocabulary}")
+        for start, end in mapped.parts(postings):
+            matrix = mapped.span(start, end)
+            if not (np.isfinite(matrix.data) & (matrix.data >= 0)).all():
+                raise UserError(f"{folder}: a weight is negative or not finite; an inverted index cannot hold it")
+            matrix.eliminate_zeros()
+            yield Shard(ids[start:end], matrix)
 
 
 def check_distinct(ids: Sequence[str]) -> None:

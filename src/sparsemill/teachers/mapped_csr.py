@@ -2,6 +2,7 @@
 
 import struct
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -61,3 +62,19 @@ class MappedCsr:
         return sparse.csr_matrix(
             (self._values[places], self._columns[places], bounds.astype(index)), shape=(len(wanted), self.shape[1])
         )
+
+    def span(self, start: int, end: int) -> Any:
+        """CSR of the rows from `start` to `end`, copied into memory."""
+        low, high = int(self._starts[start]), int(self._starts[end])
+        bounds = self._starts[start : end + 1] - low
+        values, columns = np.array(self._values[low:high]), np.array(self._columns[low:high])
+        return sparse.csr_matrix((values, columns, bounds), shape=(end - start, self.shape[1]))
+
+    def parts(self, entries: int) -> Iterator[tuple[int, int]]:
+        """Cut the rows into spans of at most so many entries each, but at least one row; start and end of each."""
+        start = 0
+        while start < self.shape[0]:
+            limit = int(self._starts[start]) + entries
+            end = max(int(np.searchsorted(self._starts, limit, side="right")) - 1, start + 1)
+            yield start, end
+            start = end
