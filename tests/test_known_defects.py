@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 from test_training import run
 from tiny import SPECIAL, TOKENS, WORDS, padded, rows, save_language_model, tokenizer, write_inputs
 from torch import Tensor, nn
@@ -28,9 +29,10 @@ from sparsemill.losses.schedule import ramp
 from sparsemill.models.encoder import build_encoder, query_weights
 from sparsemill.models.head import attach_head
 from sparsemill.progress import Progress
-from sparsemill.retrieval.exact import best
+from sparsemill.retrieval.exact import ExactIndex, build_exact
 from sparsemill.retrieval.retriever import retrieve
 from sparsemill.retrieval.runs import Hit
+from sparsemill.retrieval.vectors import Shard, write_shard
 from sparsemill.study import models, specs
 from sparsemill.study.load import load_study
 from sparsemill.study.models import Ensemble, QueryRegulariser, Regulariser, Study, Training
@@ -378,11 +380,14 @@ def test_special_tokens_are_zero_in_training_too(tmp_path: Path) -> None:
 # --- search ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_best_documents_are_sorted_and_all_positive_scores_count() -> None:
+def test_the_best_documents_are_sorted_and_all_positive_scores_count(tmp_path: Path) -> None:
     # naver: select_topk returns an unsorted top k, and the toy config drops scores below 0.4
-    scores = np.array([0.3, 2, 0, 0.001, 5, 1], dtype=np.float32)
-    assert best(scores, 3).tolist() == [4, 1, 5]
-    assert best(scores, 10).tolist() == [4, 1, 5, 0, 3]
+    scores = sparse.csr_matrix(np.array([[0.3], [2], [0], [0.001], [5], [1]], dtype=np.float32))
+    write_shard(tmp_path, Shard(list("abcdef"), scores))
+    build_exact(tmp_path, [tmp_path])
+    query = sparse.csr_matrix(np.ones((1, 1), dtype=np.float32))
+    for k, ids in ((3, "ebf"), (10, "ebfad")):
+        assert [hit.doc_id for hit in ExactIndex(tmp_path).search(query, k)[0]] == list(ids)
 
 
 def test_the_query_itself_can_be_dropped_without_losing_a_place() -> None:

@@ -11,6 +11,7 @@ offsets[s, t + 1]]`, counted from the start of the section, with their `weights`
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -194,7 +195,7 @@ class ExactIndex:
             self._fill(arrays, found, 0, rows)
         else:
             cuts = np.unique(np.linspace(0, rows, 4 * self._threads + 1).astype(int)).tolist()
-            list(self._pool.map(lambda span: self._fill(arrays, found, *span), zip(cuts, cuts[1:], strict=False)))
+            list(self._pool.map(lambda span: self._fill(arrays, found, *span), pairwise(cuts)))
         return found
 
     def _fill(self, queries: tuple[Array, Array, Array], found: Found, start: int, end: int) -> None:

@@ -26,6 +26,7 @@ def open_search(
     analyzer: str = "english",
     fields: str = "flat",
     queries: Queries | None = None,
+    threads: int = 1,
 ) -> Search:
     """Open an index for query texts.
 
@@ -37,6 +38,7 @@ def open_search(
         analyzer: of BM25, that of the index.
         fields: of BM25, those of the index.
         queries: see `open_queries`; not for BM25.
+        threads: of the exact engine.
 
     Raises:
         UserError: the engine is unknown, or a file is missing.
@@ -48,16 +50,18 @@ def open_search(
     if queries is None:
         raise UserError(f"engine {engine}: a model's folder is needed to encode queries")
     encode = queries.encode
-    opened, unit = _open_sparse(engine, index)
+    opened, unit = _open_sparse(engine, index, threads)
 
     def search(texts: list[str], k: int) -> list[list[Hit]]:
         found = opened.search(encode(texts), k)
+        if unit == 1:
+            return found
         return [[Hit(hit.doc_id, hit.score / unit) for hit in hits] for hits in found]
 
     return search
 
 
-def _open_sparse(engine: str, index: Path) -> tuple[Engine[Any], int]:
+def _open_sparse(engine: str, index: Path, threads: int) -> tuple[Engine[Any], int]:
     """The engine, and what its scores are multiples of a dot product by: Lucene's impacts are integers."""
     if engine == "lucene":
         from sparsemill.retrieval.lucene_impact import LuceneImpact
@@ -67,7 +71,7 @@ def _open_sparse(engine: str, index: Path) -> tuple[Engine[Any], int]:
     if engine == "exact":
         from sparsemill.retrieval.exact import ExactIndex
 
-        return ExactIndex(index), 1
+        return ExactIndex(index, threads=threads), 1
     raise UserError(f"engine {engine!r} is unknown; there are bm25, lucene and exact")
 
 

@@ -75,7 +75,7 @@ def _scatter(
 
 
 @_compiled
-def _kth(buffer: Array, filled: Any, k: int, bins: Array) -> tuple[Any, int]:
+def _kth(buffer: Array, filled: Any, k: int, bins: Array) -> tuple[Any, Any]:
     """Bits of the k-th largest score, and how many of the scores equal to it are among the k."""
     low, high = buffer[0] >> _32, buffer[0] >> _32
     for i in range(filled):
@@ -100,7 +100,7 @@ def _kth(buffer: Array, filled: Any, k: int, bins: Array) -> tuple[Any, int]:
 
 
 @_compiled
-def _keep(buffer: Array, filled: Any, k: int, bins: Array) -> tuple[Any, int]:
+def _keep(buffer: Array, filled: Any, k: int, bins: Array) -> tuple[Any, Any]:
     """Leave the k best in the buffer, of equal scores the first; how many there are, and bits of the least score."""
     if filled <= k:
         return filled, np.int64(0)
@@ -139,8 +139,8 @@ def _give(buffer: Array, filled: Any, other: Array, bins: Array, documents: Arra
 
 @_compiled
 def _collect(
-    scores: Array, first: Any, k: int, buffer: Array, filled: Any, threshold: int, bins: Array
-) -> tuple[Any, int]:
+    scores: Array, first: Any, k: int, buffer: Array, filled: Any, threshold: Any, bins: Array
+) -> tuple[Any, Any]:
     """Move the scores of a block that are above the threshold into the buffer, and set all to 0."""
     bits = scores.view(np.int32)
     limit = np.uint64(len(buffer) - _LANE)
@@ -162,7 +162,12 @@ def _collect(
 
 @_compiled
 def search(
-    postings: tuple[Array, Array, Array], size: int, section: int, queries: tuple[Array, Array, Array], k: int, found: Found
+    postings: tuple[Array, Array, Array],
+    size: int,
+    section: int,
+    queries: tuple[Array, Array, Array],
+    k: int,
+    found: Found,
 ) -> None:
     """The k documents with the largest positive scores for each query.
 
@@ -185,7 +190,8 @@ def search(
         terms = columns[bounds[query] : bounds[query + 1]]
         weighted = factors[bounds[query] : bounds[query + 1]]
         positions = np.empty(len(terms), dtype=np.uint64)
-        filled, threshold = _0, np.int64(0)
+        filled: Any = _0
+        threshold: Any = np.int64(0)
         for number in range(offsets.shape[0]):
             start = number * section
             for t in range(len(terms)):
