@@ -13,19 +13,16 @@ def run(job: Job) -> None:
     import pandas as pd
 
     from sparsemill.files import read_json, write_text
-    from sparsemill.study.models import Table
-    from sparsemill.tables.layout import layout
+    from sparsemill.tables.build import build
     from sparsemill.tables.render import WRITERS
 
     frame = pd.read_parquet(job.input("tidy") / "results.parquet")
     tests = read_json(job.input("significance") / "significance.json") if "significance" in job.inputs else None
-    table = layout(
-        Table(**job.spec["table"]), frame, tests, engines=job.spec["engines"], groups=job.spec.get("groups", {})
-    )
+    table = build(job.spec, frame, tests)
     for extension, write in WRITERS.items():
         write_text(job.out / f"table.{extension}", write(table))
     cells = [cell for line in table.lines for cell in line.cells]
-    job.facts.update(cells=len(cells), missing=sum(cell.mean is None for cell in cells))
+    job.facts.update(cells=len(cells), missing=sum(cell.mean is None and cell.cited is None for cell in cells))
     if job.facts["missing"]:
         logger.warning("%d of %d cells have no value", job.facts["missing"], len(cells))
 

@@ -14,8 +14,7 @@ def run(job: Job) -> None:
     """Spec: experiment. Inputs: tidy, store, published, and if there are any tables: tables, significance."""
     from sparsemill import manifest
     from sparsemill.files import read_json, write_json
-    from sparsemill.study.models import Table
-    from sparsemill.tables.layout import layout
+    from sparsemill.tables.build import build
     from sparsemill.tables.render import WRITERS
     from sparsemill.tracking.verify import verify
 
@@ -28,8 +27,7 @@ def run(job: Job) -> None:
         described = manifest.read(folder)
         tested = described["inputs"].get("significance")
         tests = significance[tested] if tested else None
-        spec = described["spec"]
-        table = layout(Table(**spec["table"]), frame, tests, engines=spec["engines"], groups=spec.get("groups", {}))
+        table = build(described["spec"], frame, tests)
         return {f"table.{extension}": write(table) for extension, write in WRITERS.items()}
 
     report = verify(

@@ -46,7 +46,9 @@ def comparisons(table: Table) -> list[Comparison]:
     Raises:
         UserError: rows are compared, but no column shows the table's `test_measure`.
     """
-    shown = dict.fromkeys(column.collection for column in table.columns if column.measure == table.test_measure)
+    shown = dict.fromkeys(
+        column.collection for column in table.measured_columns if column.measure == table.test_measure
+    )
     rows: list[Row] = [row for row in table.rows if row.compare]
     if rows and not shown:
         raise UserError(

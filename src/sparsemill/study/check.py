@@ -100,13 +100,16 @@ def _shown(study: Study) -> Iterator[Reference]:
     systems = system_names(study)
     places = [*study.collections, *study.groups]
     for name, table in study.tables.items():
-        for row in table.rows:
+        yield from _cited(study, name)
+        for row in table.measured_rows:
             yield f"tables.{name}.rows", row.system, systems, "experiment, teacher or ensemble"
             for other in row.compare:
                 yield f"tables.{name}.rows.{row.system}.compare", other, [r.system for r in table.rows], "row"
-        for column in table.columns:
+        for column in table.measured_columns:
             yield f"tables.{name}.columns", column.collection, places, "collection or group"
     for name, figure in study.figures.items():
+        for entry in figure.published:
+            yield f"figures.{name}.published", entry, study.published, "published table"
         any_system = figure.kind == "tradeoff"
         drawn = (places, "collection or group") if any_system else (study.collections, "collection")
         yield f"figures.{name}.collection", figure.collection, *drawn
@@ -124,6 +127,16 @@ def _shown(study: Study) -> Iterator[Reference]:
     for expected in study.expected:
         yield "expected.system", expected.system, systems, "experiment, teacher or ensemble"
         yield "expected.collection", expected.collection, places, "collection or group"
+
+
+def _cited(study: Study, name: str) -> Iterator[Reference]:
+    table = study.tables[name]
+    for entry in table.published:
+        yield f"tables.{name}.published", entry, study.published, "published table"
+    rows = [row for entry in table.published if entry in study.published for row in study.published[entry].rows]
+    for row in table.rows:
+        if row.published is not None:
+            yield f"tables.{name}.rows.published", row.published, rows, "published row"
 
 
 def candidates_only(study: Study, name: str) -> str:

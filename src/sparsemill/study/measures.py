@@ -32,8 +32,8 @@ class Use(NamedTuple):
 def uses(study: Study) -> Iterator[Use]:
     """Every measure that a table, a figure or an expected value shows."""
     for name, table in study.tables.items():
-        systems = [row.system for row in table.rows]
-        for column in table.columns:
+        systems = [row.system for row in table.measured_rows]
+        for column in table.measured_columns:
             yield Use(f"tables.{name}.columns", column.measure, [column.collection], systems)
     for name, figure in study.figures.items():
         if figure.kind == "tradeoff":
@@ -63,7 +63,7 @@ def _check_tests(study: Study) -> None:
             raise UserError(
                 f"{where}: rows are compared on {table.test_measure}, which is not among `measures`; add it"
             )
-        if all(column.measure != table.test_measure for column in table.columns):
+        if all(column.measure != table.test_measure for column in table.measured_columns):
             raise UserError(f"{where}: rows are compared on {table.test_measure}, but no column shows it; add a column")
 
 

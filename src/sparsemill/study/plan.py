@@ -27,8 +27,8 @@ def wanted_cells(study: Study) -> list[Cell]:
     """Every system and collection that a table, figure or expected value names, once, in order; groups as members."""
     pairs: dict[tuple[str, str], None] = {}
     for table in study.tables.values():
-        for column in table.columns:
-            pairs |= {(row.system, column.collection): None for row in table.rows}
+        for column in table.measured_columns:
+            pairs |= {(row.system, column.collection): None for row in table.measured_rows}
     for figure in study.figures.values():
         pairs |= {(system, figure.collection): None for system in figure.systems}
     pairs |= {(expected.system, expected.collection): None for expected in study.expected}
@@ -56,7 +56,9 @@ def table_evaluations(study: Study, table: str) -> list[str]:
     chosen = study.tables[table]
     rows = [row for row in chosen.rows if row.compare]
     systems = dict.fromkeys(system for row in rows for system in (row.system, *row.compare))
-    tested = dict.fromkeys(column.collection for column in chosen.columns if column.measure == chosen.test_measure)
+    tested = dict.fromkeys(
+        column.collection for column in chosen.measured_columns if column.measure == chosen.test_measure
+    )
     return [
         f"evaluations/{system}/{variant}/{collection}/{system_engine(study, system)}"
         for system in systems

@@ -1,11 +1,11 @@
 """Published values, one by one: what a table shows beside ours, and what is checked."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Container, Iterable, Iterator
+from typing import Any, NamedTuple
 
 from sparsemill.evaluation.measures import is_ranking_measure
 from sparsemill.study.measures import COSTS
-from sparsemill.study.models import Published, Scale, Study
+from sparsemill.study.models import Published, Scale, Study, Table
 from sparsemill.study.models.published import SHOWN_ONLY, Evidence, PublishedCell, PublishedColumn, PublishedRow, Tier
 
 
@@ -98,3 +98,68 @@ def checked_values(study: Study) -> list[Value]:
         and value.system in (study.experiments | study.teachers | study.ensembles)
         and value.measure in measured
     ]
+
+
+def shown(study: Study, table: Table) -> dict[str, Any]:
+    """The published values and footnotes that a table shows, as plain data.
+
+    Returns:
+        `cells`: {row, column (positions in the table), value, evidence, notes (positions in `notes`)};
+        `rows`: {row, notes}; `notes`: footnotes; `sources`: where the values come from.
+    """
+    notes: dict[str, int] = {}
+    cells: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    sources: list[str] = []
+    for name in table.published:
+        published = study.published[name]
+        taken = {(cell["row"], cell["column"]) for cell in cells}
+        fresh = list(_cells(table, published, notes, taken))
+        if fresh:
+            cells += fresh
+            rows += _noted_rows(table, published, notes, dict.fromkeys(cell["row"] for cell in fresh))
+            sources.append(_source(published))
+    return {"cells": cells, "rows": rows, "notes": list(notes), "sources": sources}
+
+
+def _row_of(table: Table, position: int, published: Published) -> str | None:
+    """The published row that stands beside a row of a table."""
+    row = table.rows[position]
+    name = row.published or row.system
+    return name if name in published.rows else None
+
+
+def _note(text: str, notes: dict[str, int]) -> list[int]:
+    return [notes.setdefault(text, len(notes))] if text else []
+
+
+def _cells(
+    table: Table, published: Published, notes: dict[str, int], taken: Container[tuple[int, int]]
+) -> Iterator[dict[str, Any]]:
+    found = {(value.row, value.measure, value.collection): value for value in values(published)}
+    for number in range(len(table.rows)):
+        row = _row_of(table, number, published)
+        for place, column in enumerate(table.columns):
+            value = found.get((row or "", column.measure, column.collection))
+            if value is not None and (number, place) not in taken:
+                yield {
+                    "row": number,
+                    "column": place,
+                    "value": value.value,
+                    "evidence": value.evidence,
+                    "notes": _note(value.note, notes),
+                }
+
+
+def _noted_rows(
+    table: Table, published: Published, notes: dict[str, int], rows: Iterable[int]
+) -> Iterator[dict[str, Any]]:
+    for number in rows:
+        row = _row_of(table, number, published)
+        if row is not None and published.rows[row].note:
+            yield {"row": number, "notes": _note(published.rows[row].note, notes)}
+
+
+def _source(published: Published) -> str:
+    where = f"{published.paper}, {published.table}"
+    return f"{where}: {published.note}" if published.note else f"{where}."

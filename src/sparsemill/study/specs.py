@@ -28,6 +28,7 @@ from sparsemill.study.models import (
     Table,
     Training,
 )
+from sparsemill.study.published import shown
 from sparsemill.study.training_sets import judged, members
 
 VERSIONS = {
@@ -391,7 +392,7 @@ def labels(study: Study) -> dict[str, str]:
     """Label of every system in the tables; that of the first table by name wins."""
     found: dict[str, str] = {}
     for table in study.tables.values():
-        for row in table.rows:
+        for row in table.measured_rows:
             if row.label:
                 found.setdefault(row.system, row.label)
     return found
@@ -408,6 +409,12 @@ def _groups(study: Study, names: Iterable[str]) -> Spec:
     return {"groups": found} if found else {}
 
 
+def _cited(study: Study, table: Table) -> Spec:
+    """`published`: what is cited beside ours; nothing where nothing is."""
+    found = shown(study, table)
+    return {"published": found} if found["cells"] else {}
+
+
 def collect_results(study: Study) -> Spec:
     """Nothing but the inputs."""
     del study
@@ -417,11 +424,12 @@ def collect_results(study: Study) -> Spec:
 def _tested(table: Table) -> Table:
     """What the tests of a table need: what is compared, and where; never its labels or other columns."""
     rows = [Row(system=row.system, compare=row.compare) for row in table.rows if row.compare]
-    tested = [column for column in table.columns if column.measure == table.test_measure]
+    tested = [column for column in table.measured_columns if column.measure == table.test_measure]
     columns = [Column(measure=column.measure, collection=column.collection) for column in tested]
     # A table has a row and a column, also where nothing is compared.
-    rows, columns = rows or [Row(system=table.rows[0].system)], columns or table.columns[:1]
-    return table.model_copy(update={"caption": "", "rows": rows, "columns": columns})
+    rows, columns = rows or [table.rows[0].model_copy(update={"label": "", "note": ""})], columns or table.columns[:1]
+    dropped = {"caption": "", "published": [], "paper": ""}
+    return table.model_copy(update={**dropped, "rows": rows, "columns": columns})
 
 
 def test_significance(study: Study, table: str) -> Spec:
@@ -435,9 +443,10 @@ def test_significance(study: Study, table: str) -> Spec:
 def render_table(study: Study, table: str) -> Spec:
     """The table as configured."""
     chosen = study.tables[table]
-    engines = _engines(study, (row.system for row in chosen.rows))
-    groups = _groups(study, (column.collection for column in chosen.columns))
-    return _versioned("render_table", {"name": table, "table": _dump(chosen), "engines": engines, **groups})
+    engines = _engines(study, (row.system for row in chosen.measured_rows))
+    groups = _groups(study, (column.collection for column in chosen.measured_columns))
+    spec = {"name": table, "table": _dump(chosen), "engines": engines, **groups, **_cited(study, chosen)}
+    return _versioned("render_table", spec)
 
 
 def plot_figure(study: Study, figure: str) -> Spec:
@@ -487,7 +496,7 @@ def publish(study: Study) -> Spec:
     """Where to, and which table rows each system feeds."""
     rows: dict[str, list[str]] = {}
     for name, table in study.tables.items():
-        for row in table.rows:
+        for row in table.measured_rows:
             rows.setdefault(row.system, []).append(f"{name}/{row.label or row.system}")
     teachers = [name for name, teacher in study.teachers.items() if teacher.kind in SIAMESE]
     systems = [*study.experiments, *teachers, *study.ensembles]

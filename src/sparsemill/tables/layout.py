@@ -22,6 +22,15 @@ class Mark(NamedTuple):
     worse: bool
 
 
+class Cited(NamedTuple):
+    """A published value; `difference`: of ours from it, None without ours; `notes`: numbers of footnotes, from 1."""
+
+    value: float
+    evidence: str
+    difference: float | None = None
+    notes: tuple[int, ...] = ()
+
+
 class Cell(NamedTuple):
     """A value of the table; all None or empty where there is none.
 
@@ -31,6 +40,7 @@ class Cell(NamedTuple):
         digits: decimals to show.
         best: the best of the trained systems in a column of effectiveness.
         marks: significant differences, in the order of the baselines.
+        cited: the published value.
     """
 
     mean: float | None
@@ -38,6 +48,7 @@ class Cell(NamedTuple):
     digits: int
     best: bool = False
     marks: tuple[Mark, ...] = ()
+    cited: Cited | None = None
 
     def text(self, *, missing: str = "–", plus_minus: str = " ± ") -> str:
         """The rounded value, with its deviation if there is one."""
@@ -55,12 +66,13 @@ class Header(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A row: its system, what is written in the first column, and its cells."""
+    """A row: its system, what is written in the first column, its cells, and numbers of footnotes, from 1."""
 
     system: str
     label: str
     note: str
     cells: list[Cell]
+    notes: tuple[int, ...] = ()
 
 
 class Layout(NamedTuple):
@@ -111,6 +123,8 @@ def layout(
 
 
 def _select(frame: pd.DataFrame, row: Row, column: Column, engines: Mapping[str, str]) -> pd.DataFrame:
+    if not row.system or column.cited:
+        return frame.iloc[:0]
     return select(frame, row.system, column.collection, column.measure, engines=engines)
 
 

@@ -7,6 +7,7 @@ from html import escape
 from itertools import groupby
 
 from sparsemill.tables.layout import Cell, Header, Layout, Line, Mark, superscript
+from sparsemill.tables.published import cited_text, footnotes
 
 
 def marks_text(marks: Sequence[Mark]) -> str:
@@ -44,29 +45,48 @@ def _md_row(cells: Sequence[str]) -> str:
 
 
 def _md_label(line: Line) -> str:
-    return _md(line.label) + (f" *({_md(line.note)})*" if line.note else "")
+    return _md(line.label) + footnotes(line.notes) + (f" *({_md(line.note)})*" if line.note else "")
 
 
 def _md_cell(cell: Cell) -> str:
+    if cell.cited is not None and cell.mean is None:
+        return f"*{_md(cited_text(cell))}*{footnotes(cell.cited.notes)}"
     text = f"**{cell.text()}**" if cell.best else cell.text()
-    return text + superscript(marks_text(cell.marks))
+    text += superscript(marks_text(cell.marks))
+    return text if cell.cited is None else f"{text} ({_md(cited_text(cell))}){footnotes(cell.cited.notes)}"
 
 
 # --- CSV ---------------------------------------------------------------------------------------------------------
 
 
 def comma_separated(table: Layout) -> str:
-    """For machines: unrounded mean, deviation and marks of every column; empty where there is none."""
+    """For machines: unrounded means, deviations and marks, and what is cited; empty where there is nothing."""
     titles = [f"{header.group} {header.label}".strip() for header in table.headers]
+    cited = [any(line.cells[place].cited is not None for line in table.lines) for place in range(len(titles))]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(
-        ["system", "label", *(name for title in titles for name in (title, f"{title} std", f"{title} marks"))]
-    )
+    names = [name for title, more in zip(titles, cited, strict=True) for name in _csv_names(title, cited=more)]
+    writer.writerow(["system", "label", *names])
     for line in table.lines:
-        values = [value for cell in line.cells for value in (cell.mean, cell.std, marks_text(cell.marks))]
+        values = [
+            value for cell, more in zip(line.cells, cited, strict=True) for value in _csv_values(cell, cited=more)
+        ]
         writer.writerow([line.system, line.label, *("" if value is None else value for value in values)])
     return buffer.getvalue()
+
+
+def _csv_names(title: str, *, cited: bool) -> list[str]:
+    added = ["published", "difference", "evidence"] if cited else []
+    return [title, *(f"{title} {name}" for name in ("std", "marks", *added))]
+
+
+def _csv_values(cell: Cell, *, cited: bool) -> list[float | str | None]:
+    values: list[float | str | None] = [cell.mean, cell.std, marks_text(cell.marks)]
+    if not cited:
+        return values
+    if cell.cited is None:
+        return [*values, None, None, None]
+    return [*values, cell.cited.value, cell.cited.difference, cell.cited.evidence]
 
 
 # --- LaTeX -------------------------------------------------------------------------------------------------------
@@ -92,9 +112,12 @@ _TEX = str.maketrans(
         "λ": r"$\lambda$",
         "τ": r"$\tau$",
         "ℓ": r"$\ell$",
+        "≈": r"$\approx$",
+        "−": r"$-$",
     }
     | {character: f"\\{character}" for character in "&%$#_{}"}
     | {superscript(letter): rf"\textsuperscript{{{letter}}}" for letter in "abcdefghijklmnoprstuvwxyz"}
+    | {footnotes([digit]): rf"\textsuperscript{{{digit}}}" for digit in range(10)}
 )
 
 
@@ -131,14 +154,19 @@ def _tex_groups(headers: Sequence[Header]) -> list[str]:
 
 
 def _tex_label(line: Line) -> str:
-    return _tex(line.label) + (rf" \emph{{({_tex(line.note)})}}" if line.note else "")
+    return _tex(line.label + footnotes(line.notes)) + (rf" \emph{{({_tex(line.note)})}}" if line.note else "")
 
 
 def _tex_cell(cell: Cell) -> str:
+    published = "" if cell.cited is None else _tex(cited_text(cell))
+    noted = "" if cell.cited is None else _tex(footnotes(cell.cited.notes))
+    if published and cell.mean is None:
+        return rf"\emph{{{published}}}{noted}"
     text = cell.text(missing="--", plus_minus=r" $\pm$ ")
     if cell.best:
         text = rf"\textbf{{{text}}}"
-    return text + (rf"\textsuperscript{{{_tex(marks_text(cell.marks))}}}" if cell.marks else "")
+    text += rf"\textsuperscript{{{_tex(marks_text(cell.marks))}}}" if cell.marks else ""
+    return rf"{text} {{\scriptsize ({published})}}{noted}" if published else text
 
 
 # --- HTML --------------------------------------------------------------------------------------------------------
@@ -161,6 +189,9 @@ tbody tr:hover{background:#f5f8fb}
 .note{color:#59636e;font-size:.87em}
 .std{color:#59636e;font-size:.85em}
 td.none{color:#8a939d}
+.published{color:#59636e;font-size:.85em}
+td.cited{color:#59636e;font-style:italic}
+tr.cited>*{background:#fafbfc}
 sup{line-height:0;font-size:.72em;color:#0a58a8;padding-left:.1em}
 sup.worse{color:#b3261e}
 .legend{color:#424a53;font-size:.87em;margin:.6rem 0 0}
@@ -196,10 +227,20 @@ def _html_head(headers: Sequence[Header]) -> list[str]:
 
 def _html_row(line: Line) -> str:
     note = f' <span class="note">{escape(line.note)}</span>' if line.note else ""
-    return f'<tr><th scope="row">{escape(line.label)}{note}</th>{"".join(map(_html_cell, line.cells))}</tr>'
+    kind = "" if line.system else ' class="cited"'
+    label = f'<th scope="row">{escape(line.label)}{_html_notes(line.notes)}{note}</th>'
+    return f"<tr{kind}>{label}{''.join(map(_html_cell, line.cells))}</tr>"
+
+
+def _html_notes(notes: Sequence[int]) -> str:
+    return f"<sup>{','.join(map(str, notes))}</sup>" if notes else ""
 
 
 def _html_cell(cell: Cell) -> str:
+    published = escape(cited_text(cell))
+    noted = "" if cell.cited is None else _html_notes(cell.cited.notes)
+    if published and cell.mean is None:
+        return f'<td class="cited">{published}{noted}</td>'
     if cell.mean is None:
         return '<td class="none">–</td>'
     mean = f"{cell.mean:.{cell.digits}f}"
@@ -207,7 +248,8 @@ def _html_cell(cell: Cell) -> str:
     if cell.std is not None:
         text += f' <span class="std">± {cell.std:.{cell.digits}f}</span>'
     marks = "".join(f"<sup{' class=worse' if mark.worse else ''}>{marks_text([mark])}</sup>" for mark in cell.marks)
-    return f"<td>{text}{marks}</td>"
+    beside = f' <span class="published">({published})</span>{noted}' if published else ""
+    return f"<td>{text}{marks}{beside}</td>"
 
 
 WRITERS: dict[str, Callable[[Layout], str]] = {"md": markdown, "csv": comma_separated, "tex": latex, "html": html}

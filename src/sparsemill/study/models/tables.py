@@ -2,18 +2,31 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from sparsemill.study.models.base import Model, Name, Positive, Scale
+from sparsemill.study.models.base import LATER, Model, Name, Positive, Scale
 
 
 class Row(Model):
-    """A row of a table: a system and what it is compared with."""
+    """A row of a table: a system and what it is compared with, or published values alone."""
 
-    system: Name = Field(description="an experiment, a teacher, or an ensemble (fusion of its teachers' runs)")
+    system: Name | Literal[""] = Field(
+        default="",
+        description="an experiment, a teacher, or an ensemble (fusion of its teachers' runs); empty: the row is cited, "
+        "nothing of it is run",
+    )
     label: str = Field(default="", description="what the table calls it (empty: its name)")
     note: str = Field(default="", description="footnote of the row")
     compare: list[Name] = Field(default=[], description="systems it is tested against (paired test)")
+    published: Annotated[Name | None, LATER] = Field(
+        default=None, description="its row in the table's `published` (null: the one with the system's name, if any)"
+    )
+
+    @model_validator(mode="after")
+    def _is_of_something(self) -> "Row":
+        if not self.system and (self.published is None or self.compare):
+            raise ValueError("a row names a system, or a published row and nothing to compare with")
+        return self
 
 
 class Column(Model):
@@ -23,6 +36,9 @@ class Column(Model):
     collection: Name = Field(description="where it is measured")
     label: str = Field(default="", description="title of the column (empty: the measure)")
     digits: int = Field(default=3, ge=0, le=6, description="decimals shown")
+    cited: Annotated[bool, LATER] = Field(
+        default=False, description="published values alone: nothing is measured for it, its collection need not be here"
+    )
 
 
 class Table(Model):
@@ -34,6 +50,20 @@ class Table(Model):
     test_measure: str = Field(default="nDCG@10", description="measure of the paired tests")
     test: Literal["t-test", "permutation"] = Field(default="t-test", description="paired test over queries")
     alpha: float = Field(default=0.05, gt=0, lt=1, description="level after Holm's correction over the whole table")
+    published: Annotated[list[Name], LATER] = Field(
+        default=[], description="published tables whose values stand beside ours; the first that has a value counts"
+    )
+    paper: Annotated[str, LATER] = Field(default="", description="arXiv id of the paper that it belongs to")
+
+    @property
+    def measured_rows(self) -> list[Row]:
+        """The rows that something is run for."""
+        return [row for row in self.rows if row.system]
+
+    @property
+    def measured_columns(self) -> list[Column]:
+        """The columns that something is measured for."""
+        return [column for column in self.columns if not column.cited]
 
 
 class Figure(Model):
@@ -47,6 +77,10 @@ class Figure(Model):
     systems: list[Name] = Field(min_length=1, description="systems shown (activation: experiments)")
     x: str = Field(default="FLOPS", description="cost measure of a tradeoff figure")
     y: str = Field(default="nDCG@10", description="effectiveness measure of a tradeoff figure")
+    published: Annotated[list[Name], LATER] = Field(
+        default=[], description="published figures or tables whose points a tradeoff figure draws below ours"
+    )
+    paper: Annotated[str, LATER] = Field(default="", description="arXiv id of the paper that it belongs to")
 
 
 class Explanation(Model):
