@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sparsemill.study import edges, plan
+from sparsemill.study import edges, plan, specs
 from sparsemill.study.load import load_study
 from sparsemill.study.models import Study
 
@@ -55,6 +55,14 @@ def test_the_closure_of_everything_is_that_of_its_results(wide: Study) -> None:
     assert set(edges.closure(wide, ["verified"])) == made | {"store", "published", "verified"}
     assert edges.upstream(wide, "published")["artefacts"] == edges.closure(wide, plan.results(wide))
     assert "expected" in made
+
+
+def test_an_idf_table_from_a_file_counts_nothing() -> None:
+    study = load(data="here", idfs={"theirs": {"kind": "file", "path": "idf.json", "backbone": "minilm-l2"}})
+    assert edges.upstream(study, "idfs/theirs") == {"backbone": ["backbones/minilm-l2"]}
+    assert specs.count_idf(study, "theirs")["path"] == "here/idf.json"
+    assert plan.idf_files(study, "theirs") == plan.idf_files(study, "pydocs") == []
+    assert "kind" not in specs.count_idf(study, "pydocs")
 
 
 def test_ablations_share_upstream_work(demo: Study) -> None:

@@ -15,6 +15,7 @@ from sparsemill.data.idf import (
     DocumentFrequencies,
     count_document_frequencies,
     idf,
+    read_idfs,
     token_idfs,
     write_idfs,
 )
@@ -104,9 +105,12 @@ def test_missing_tokenizer_is_told(tmp_path: Path) -> None:
         read_tokenizer(tmp_path)
 
 
-def _count(collection: Path, backbone: Path, out: Path) -> subprocess.CompletedProcess[str]:
-    inputs = ["--in", "collection", str(collection), "--in", "backbone", str(backbone)]
-    command = [sys.executable, str(SCRIPT), "--spec", "{}", *inputs, "--out", str(out)]
+def _count(
+    collection: Path | None, backbone: Path, out: Path, spec: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    inputs = ["--in", "collection", str(collection)] if collection else []
+    inputs += ["--in", "backbone", str(backbone)]
+    command = [sys.executable, str(SCRIPT), "--spec", json.dumps(spec or {}), *inputs, "--out", str(out)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -120,6 +124,41 @@ def test_command_line(tmp_path: Path, backbone: Path) -> None:
     assert json.loads((tmp_path / "out" / "idf.json").read_text())["graph"] == pytest.approx(math.log(1.2))
     facts = json.loads((tmp_path / "out" / "manifest.json").read_text())["facts"]
     assert facts == {"documents": 2, "tokens": 8, "tokens_seen": 3}
+
+
+def test_the_published_table_is_taken_as_it_is(shared: Path, tmp_path: Path) -> None:
+    reference = shared / "data" / "reference"
+    backbone = tmp_path / "backbone"
+    backbone.mkdir()
+    words = (reference / "bert-base-uncased-vocab" / "vocab.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]")).save(
+        str(backbone / "tokenizer.json")
+    )
+    table = reference / "opensearch-idf" / "idf.json"
+    result = _count(None, backbone, tmp_path / "out", {"kind": "file", "path": str(table)})
+    assert result.returncode == 0, result.stderr
+    written = json.loads((tmp_path / "out" / "idf.json").read_text())
+    assert written == json.loads(table.read_text())
+    assert list(written) == words
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["facts"] == {"tokens": 30522}
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ([1.0] * 8, "expected a JSON object"),
+        (dict.fromkeys(TOKENS[1:], 1.0), r"1 tokens differ from the backbone's vocabulary, for example '\[PAD\]'"),
+        (dict.fromkeys([*TOKENS, "new"], 1.0), "1 tokens differ .* 'new'"),
+        (dict.fromkeys(TOKENS, 1.0) | {"edge": 0}, "the weight of 'edge' is 0; expected a number above 0"),
+        (dict.fromkeys(TOKENS, 1.0) | {"edge": "2"}, "the weight of 'edge' is '2'"),
+        (dict.fromkeys(TOKENS, 1.0) | {"edge": math.nan}, "the weight of 'edge' is nan"),
+        (dict.fromkeys(TOKENS, 1.0) | {"edge": True}, "the weight of 'edge' is True"),
+    ],
+)
+def test_tables_that_do_not_fit_are_told(tmp_path: Path, tokenizer: Tokenizer, table: object, told: str) -> None:
+    (tmp_path / "idf.json").write_text(json.dumps(table))
+    with pytest.raises(UserError, match=told):
+        read_idfs(tmp_path / "idf.json", tokenizer)
 
 
 def test_collection_without_tokens_is_refused(tmp_path: Path, backbone: Path) -> None:

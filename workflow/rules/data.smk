@@ -52,9 +52,10 @@ rule prepare_backbone:
 
 
 rule count_idf:
-    # Inverse document frequencies of word pieces.
+    # Inverse document frequencies of word pieces, counted or from a file.
     input:
         unpack(parents("idfs/{idf}")),
+        files=lambda wildcards: plan.idf_files(study, wildcards.idf),
     output:
         manifest=path("idfs/{idf}/manifest.json"),
         idf=path("idfs/{idf}/idf.json"),

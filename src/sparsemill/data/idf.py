@@ -1,16 +1,18 @@
 """Inverse document frequencies of word pieces."""
 
 import json
+import math
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tokenizers import Tokenizer
 
-from sparsemill.files import write_text
+from sparsemill.errors import UserError
+from sparsemill.files import read_json, write_text
 
 _BATCH = 256
 
@@ -61,6 +63,36 @@ def token_idfs(frequencies: DocumentFrequencies, tokenizer: Tokenizer) -> dict[s
     by_id = sorted((number, token) for token, number in tokenizer.get_vocab().items())
     values = idf(frequencies.counts[[number for number, _ in by_id]], frequencies.documents)
     return dict(zip((token for _, token in by_id), values.tolist(), strict=True))
+
+
+def read_idfs(path: Path, tokenizer: Tokenizer) -> dict[str, float]:
+    """Read a table that was made elsewhere, such as OpenSearch's `idf.json`.
+
+    Args:
+        path: JSON `{token: weight}`.
+        tokenizer: whose tokens the table must hold, each of them and no other.
+
+    Returns:
+        The weights in the order of the token ids.
+
+    Raises:
+        UserError: no such file or table, a token is missing or unknown, or a weight is not above 0.
+    """
+    table: Any = read_json(path)
+    if not isinstance(table, dict):
+        raise UserError(f"{path}: expected a JSON object {{token: weight}}")
+    vocabulary = tokenizer.get_vocab()
+    different = sorted(table.keys() ^ vocabulary.keys())
+    if different:
+        some = ", ".join(map(repr, different[:3]))
+        raise UserError(
+            f"{path}: {len(different)} tokens differ from the backbone's vocabulary, for example {some}; "
+            "name the backbone that the table was made for"
+        )
+    for token, weight in table.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
+            raise UserError(f"{path}: the weight of {token!r} is {weight!r}; expected a number above 0")
+    return {token: float(table[token]) for token in sorted(vocabulary, key=vocabulary.__getitem__)}
 
 
 def write_idfs(path: Path, idfs: dict[str, float]) -> None:

@@ -11,6 +11,7 @@ from sparsemill.study.measures import check_measures
 from sparsemill.study.models import (
     SIAMESE,
     CrossEncoderTeacher,
+    IdfFile,
     MixtureSet,
     SparseTeacher,
     Study,
@@ -44,7 +45,7 @@ def _sources(study: Study) -> Iterator[Reference]:
         if backbone.start_collection is not None:
             yield f"backbones.{name}.start_collection", backbone.start_collection, study.collections, "collection"
     for name, idf in study.idfs.items():
-        for collection in idf.collections:
+        for collection in [] if isinstance(idf, IdfFile) else idf.collections:
             yield f"idfs.{name}.collections", collection, study.collections, "collection"
         yield f"idfs.{name}.backbone", idf.backbone, study.backbones, "backbone"
     for name in study.training_sets:

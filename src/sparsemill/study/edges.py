@@ -7,7 +7,15 @@ the list of what MLflow mirrors and the tests of the graph.
 from collections.abc import Iterable
 
 from sparsemill.study import plan
-from sparsemill.study.models import SIAMESE, CrossEncoderTeacher, MixtureSet, SparseTeacher, Study, Training
+from sparsemill.study.models import (
+    SIAMESE,
+    CrossEncoderTeacher,
+    IdfFile,
+    MixtureSet,
+    SparseTeacher,
+    Study,
+    Training,
+)
 from sparsemill.study.sharing import index_of, model_of, vectors_of
 from sparsemill.study.specs import (
     miner_variant,
@@ -21,6 +29,14 @@ from sparsemill.study.training_sets import judged, members
 
 Edges = dict[str, list[str]]
 """Input name -> keys."""
+
+
+def _idf(study: Study, name: str) -> Edges:
+    chosen = study.idfs[name]
+    backbone = {"backbone": [f"backbones/{chosen.backbone}"]}
+    if isinstance(chosen, IdfFile):
+        return backbone
+    return {"collection": [f"collections/{collection}" for collection in chosen.collections], **backbone}
 
 
 def _embeddings(study: Study, teacher: str, collection: str) -> list[str]:
@@ -246,9 +262,7 @@ def upstream(study: Study, key: str) -> Edges:  # noqa: PLR0911, PLR0912  (one l
             collection = study.backbones[name].start_collection
             return {} if collection is None else {"collection": [f"collections/{collection}"]}
         case ["idfs", name]:
-            idf = study.idfs[name]
-            counted = [f"collections/{collection}" for collection in idf.collections]
-            return {"collection": counted, "backbone": [f"backbones/{idf.backbone}"]}
+            return _idf(study, name)
         case ["embeddings", teacher, collection, _]:
             return _embedding(study, teacher, collection)
         case ["mining", training_set, miner]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sparsemill.study.groups import members
 from sparsemill.study.measures import LATENCY, uses
-from sparsemill.study.models import BeirFolder, PairFile, ScoresTeacher, Study
+from sparsemill.study.models import BeirFolder, IdfFile, PairFile, ScoresTeacher, Study
 from sparsemill.study.specs import system_engine, system_kind, variants
 
 
@@ -101,6 +101,15 @@ def source_files(study: Study, collection: str) -> list[str]:
     folder = Path(study.data) / chosen.path
     files = [folder / "corpus.jsonl", folder / "queries.jsonl", *sorted(folder.glob("qrels/*.tsv"))]
     return [file.as_posix() for file in files if file.is_file()]
+
+
+def idf_files(study: Study, idf: str) -> list[str]:
+    """The file outside the results folder that an IDF table is read from, if it exists."""
+    chosen = study.idfs[idf]
+    if not isinstance(chosen, IdfFile):
+        return []
+    path = Path(study.data) / chosen.path
+    return [path.as_posix()] if path.is_file() else []
 
 
 def score_files(study: Study, teacher: str) -> list[str]:

@@ -18,6 +18,7 @@ from sparsemill.study.models import (
     Collection,
     Column,
     Experiment,
+    IdfFile,
     MixtureSet,
     Pretraining,
     Pruning,
@@ -139,7 +140,11 @@ def prepare_backbone(study: Study, name: str) -> Spec:
 
 def count_idf(study: Study, name: str) -> Spec:
     """The IDF table as configured."""
-    return _versioned("count_idf", _dump(study.idfs[name]))
+    chosen = study.idfs[name]
+    spec = _dump(chosen)
+    if isinstance(chosen, IdfFile):
+        spec["path"] = (Path(study.data) / chosen.path).as_posix()
+    return _versioned("count_idf", spec)
 
 
 def embed_teacher(study: Study, teacher: str, shard: str) -> Spec:

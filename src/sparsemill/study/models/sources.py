@@ -1,8 +1,8 @@
 """Where texts and weights come from: collections, backbones, IDF tables."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from sparsemill.study.models.base import LATER, Model, Name, Positive, Revision
 
@@ -158,7 +158,26 @@ class Group(Model):
 
 
 class Idf(Model):
-    """Inverse document frequencies of word pieces: ln(1 + (N - df + 0.5) / (df + 0.5)), absent tokens 1."""
+    """Inverse document frequencies of word pieces: ln(1 + (N - df + 0.5) / (df + 0.5)), absent tokens 1.
 
+    The kind where none is named.
+    """
+
+    kind: Annotated[Literal["counted"], LATER] = "counted"
     collections: list[Name] = Field(min_length=1, description="collections whose documents are counted together")
     backbone: Name = Field(description="backbone whose tokenizer splits them")
+
+
+class IdfFile(Model):
+    """A table made elsewhere, such as the `idf.json` of OpenSearch's inference-free models."""
+
+    kind: Literal["file"]
+    path: str = Field(description="JSON {token: weight}, each above 0; relative paths start at `data`")
+    backbone: Name = Field(description="backbone whose vocabulary it holds, all of it")
+
+
+def _counted_by_default(entry: Any) -> Any:
+    return {"kind": "counted", **entry} if isinstance(entry, dict) else entry
+
+
+AnyIdf = Annotated[Idf | IdfFile, Field(discriminator="kind"), BeforeValidator(_counted_by_default)]

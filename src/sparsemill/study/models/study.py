@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from sparsemill.study.models.base import LATER, PRECISION, Device, Model, Name, Positive, Precision, Revision, Scale
 from sparsemill.study.models.published import Claim, Published
-from sparsemill.study.models.sources import Backbone, Collection, Group, Idf
+from sparsemill.study.models.sources import AnyIdf, Backbone, Collection, Group
 from sparsemill.study.models.tables import Expected, Explanation, Figure, Sweep, Table
 from sparsemill.study.models.teachers import CrossEncoderTraining, Ensemble, Teacher
 from sparsemill.study.models.training import Experiment, Pretraining
@@ -58,7 +58,7 @@ class Study(Model):
     collections: dict[Name, Collection] = {}
     groups: dict[Name, Group] = {}
     backbones: dict[Name, Backbone] = {}
-    idfs: dict[Name, Idf] = {}
+    idfs: dict[Name, AnyIdf] = {}
     training_sets: dict[Name, AnyTrainingSet] = {}
     teachers: dict[Name, Teacher] = {}
     cross_encoders: dict[Name, CrossEncoderTraining] = {}
