@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from sparsemill.study.models.base import Model, Name, Scale
 
 Evidence = Literal["printed", "quoted", "model card", "released code", "re-run", "recalled", "digitised"]
-Tier = Literal["released checkpoint", "retrained"]
+Tier = Literal["untrained", "released checkpoint", "retrained"]
 SHOWN_ONLY = ("recalled", "digitised")
 """Evidence too weak for a check."""
 
