@@ -4,7 +4,7 @@ Public code computes all logits, then mask, relu, log and maximum. The maximum c
 follows it, so here it is folded into the matrix product, one slice of the vocabulary at a time, on real tokens only.
 """
 
-from itertools import accumulate, pairwise
+from itertools import accumulate, groupby, pairwise
 from typing import Any
 
 import torch
@@ -20,14 +20,21 @@ def _spans(lengths: list[int]) -> list[tuple[int, int]]:
     return list(pairwise(accumulate(lengths, initial=0)))
 
 
+def _blocks(lengths: list[int]) -> tuple[list[int], list[tuple[int, int]]]:
+    """Neighbours of one length: tokens of each block, and its shape (documents, length), so that one call reduces it."""
+    shapes = [(sum(1 for _ in members), length) for length, members in groupby(lengths)]
+    return [documents * length for documents, length in shapes], shapes
+
+
 def _forward(hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int]) -> Tensor:
-    spans = _spans(lengths)
+    tokens, shapes = _blocks(lengths)
     wide = torch.promote_types(hidden.dtype, torch.float32)
-    output = torch.empty(len(spans), weight.shape[0], dtype=wide, device=hidden.device)
+    output = torch.empty(len(lengths), weight.shape[0], dtype=wide, device=hidden.device)
+    rows = output.split([documents for documents, _ in shapes])
     for low in range(0, weight.shape[0], CHUNK):
-        logits = product(hidden, weight[low : low + CHUNK])
-        for row, (start, end) in enumerate(spans):
-            output[row, low : low + CHUNK] = logits[start:end].amax(0)
+        parts = product(hidden, weight[low : low + CHUNK]).split(tokens)
+        for block, part, shape in zip(rows, parts, shapes, strict=True):
+            block[:, low : low + CHUNK] = part.unflatten(0, shape).amax(1)
     return output + bias.to(wide)
 
 
