@@ -40,3 +40,31 @@ rule tables:
 rule figures:
     input:
         manifests(f"figures/{figure}" for figure in study.figures),
+
+
+rule tables_demo:
+    # All tables and figures of both papers, with verdicts, at demo scale: config/overlays/papers_demo.yaml.
+    input:
+        manifests(plan.results(study)),
+
+
+rule paper_inference_free:
+    # Tables, figures and verdicts of 2411.04403, at the scale that `--config scale=...` chooses.
+    input:
+        manifests(plan.of_paper(study, targets.PAPERS["paper_inference_free"])),
+
+
+rule paper_splade_pp:
+    # The same of 2205.04733.
+    input:
+        manifests(plan.of_paper(study, targets.PAPERS["paper_splade_pp"])),
+
+
+rule verify:
+    # Print the verdicts; fails where one fails, and loses nothing: they and all results stay.
+    input:
+        manifests(key for key in plan.results(study) if key == "expected"),
+    params:
+        results=str(RESULTS),
+    shell:
+        "python -m sparsemill.verify {params.results:q}"

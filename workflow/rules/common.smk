@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from sparsemill.errors import UserError
 from sparsemill.files import canonical_json
-from sparsemill.study import check, edges, plan, revisions, specs
+from sparsemill.study import check, edges, plan, revisions, specs, targets
 from sparsemill.study.load import load_study
 
 # Jobs use this interpreter and this checkout, also inside conda environments.
@@ -21,6 +21,14 @@ os.environ.update(
     SPARSEMILL_SCRIPTS=str(ROOT / "workflow" / "scripts"),
 )
 os.environ.setdefault("SPARSEMILL_INVOCATION", time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
+
+# Targets that bring their own config: as if --configfile had named it, for jobs that start a Snakemake of their own too.
+for overlay in targets.overlays(sys.argv[1:], str(config.get("scale", "demo")), ROOT / "config"):
+
+    configfile: str(overlay)
+
+    workflow.config_settings.configfiles.append(overlay)
+
 
 try:
     study = load_study(config, ROOT / "config")

@@ -15,6 +15,7 @@ class Verdict(NamedTuple):
     """An expected value beside the one that was measured.
 
     Attributes:
+        tier: what kind of check it is; `expected` for values of the study's own.
         value: mean over the seeds; None where the row has no value.
         verdict: ok: within the tolerance; near: within three times it; fail: farther; missing: no value.
     """
@@ -25,6 +26,7 @@ class Verdict(NamedTuple):
     expected: float
     tolerance: float
     source: str
+    tier: str
     value: float | None
     verdict: Status
 
@@ -61,7 +63,7 @@ def check(frame: pd.DataFrame, expected: Iterable[Expected], *, engines: Mapping
         found = values_of(frame, item.system, item.collection, item.measure, engines=engines)
         value = sum(found) / len(found) if found else None
         status = judge(value, expected=item.value, tolerance=item.tolerance)
-        row = (item.system, item.collection, item.measure, item.value, item.tolerance, item.source)
+        row = (item.system, item.collection, item.measure, item.value, item.tolerance, item.source, item.tier)
         verdicts.append(Verdict(*row, value=value, verdict=status))
     return verdicts
 

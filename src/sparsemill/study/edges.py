@@ -307,7 +307,8 @@ def upstream(study: Study, key: str) -> Edges:  # noqa: PLR0911, PLR0912  (one l
         case ["explain", name]:
             return _explanation(study, name)
         case ["expected"]:
-            return {"tidy": ["tidy"]}
+            evaluations = plan.judged_evaluations(study)
+            return {"tidy": ["tidy"], **({"evaluations": evaluations} if evaluations else {})}
         case ["published"]:
             return {"store": ["store"], "artefacts": closure(study, plan.results(study))}
         case ["verified"]:

@@ -207,4 +207,14 @@ def load_study(config: dict[str, Any], root: Path) -> Study:
     expected = [value for value in study.expected if value.scale in (None, scale)]
     study = expand_pairs(study.model_copy(update={"expected": expected}))
     check_references(study)
-    return study
+    return _of_paper(study) if study.paper else study
+
+
+def _of_paper(study: Study) -> Study:
+    """The study with the tables and figures of its paper alone."""
+    tables = {name: table for name, table in study.tables.items() if table.paper == study.paper}
+    figures = {name: figure for name, figure in study.figures.items() if figure.paper == study.paper}
+    if not tables and not figures:
+        known = {table.paper for table in study.tables.values()} | {figure.paper for figure in study.figures.values()}
+        raise UserError(f"config: paper: no table or figure of {study.paper!r}; {nearest(study.paper, known - {''})}")
+    return study.model_copy(update={"tables": tables, "figures": figures, "explanations": {}, "expected": []})

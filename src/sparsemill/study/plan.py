@@ -8,6 +8,7 @@ from sparsemill.study.groups import members
 from sparsemill.study.measures import LATENCY, uses
 from sparsemill.study.models import BeirFolder, IdfFile, PairFile, ScoresTeacher, Study
 from sparsemill.study.specs import system_engine, system_kind, variants
+from sparsemill.study.verdicts import claim_evaluations, due_claims, due_values
 
 
 class Cell(NamedTuple):
@@ -87,7 +88,24 @@ def results(study: Study) -> list[str]:
     """Keys of what a study ends in, before it is published."""
     found = [f"tables/{table}" for table in study.tables] + [f"figures/{figure}" for figure in study.figures]
     found += [f"explain/{name}" for name in study.explanations]
-    return found + ["expected"] * bool(study.expected)
+    return found + ["expected"] * bool(study.expected or due_values(study) or due_claims(study))
+
+
+def of_paper(study: Study, paper: str) -> list[str]:
+    """Keys of a paper's tables and figures, and of the verdicts."""
+    found = [f"tables/{name}" for name, table in study.tables.items() if table.paper == paper]
+    found += [f"figures/{name}" for name, figure in study.figures.items() if figure.paper == paper]
+    return found + [key for key in results(study) if key == "expected"]
+
+
+def judged_evaluations(study: Study) -> list[str]:
+    """Keys of the evaluations that the claims are judged by."""
+    return [
+        f"evaluations/{system}/{variant}/{collection}/{system_engine(study, system)}"
+        for system, collections in claim_evaluations(study).items()
+        for variant in variants(study, system)
+        for collection in collections
+    ]
 
 
 def source_files(study: Study, collection: str) -> list[str]:

@@ -17,6 +17,7 @@ from sparsemill.study.models import (
     Bm25Teacher,
     Collection,
     Column,
+    Expected,
     Experiment,
     IdfFile,
     MixtureSet,
@@ -29,8 +30,9 @@ from sparsemill.study.models import (
     Table,
     Training,
 )
-from sparsemill.study.published import shown
+from sparsemill.study.published import Value, shown
 from sparsemill.study.training_sets import judged, members
+from sparsemill.study.verdicts import due_claims, due_values
 
 VERSIONS = {
     "fetch_collection": 1,
@@ -57,7 +59,7 @@ VERSIONS = {
     "test_significance": 1,
     "render_table": 1,
     "plot_figure": 1,
-    "check_expected": 1,
+    "check_expected": 2,
     "explain_queries": 1,
     "mlflow_init": 1,
     "publish": 1,
@@ -440,7 +442,7 @@ def _tested(table: Table) -> Table:
 def test_significance(study: Study, table: str) -> Spec:
     """The table's tests; its other columns and its labels change none of them."""
     chosen = _tested(study.tables[table])
-    engines = _engines(study, {system for row in chosen.rows for system in (row.system, *row.compare)})
+    engines = _engines(study, {system for row in chosen.measured_rows for system in (row.system, *row.compare)})
     groups = _groups(study, (column.collection for column in chosen.columns))
     return _versioned("test_significance", {"table": _dump(chosen), "engines": engines, **groups})
 
@@ -482,11 +484,28 @@ def explain_queries(study: Study, name: str) -> Spec:
 
 
 def check_expected(study: Study) -> Spec:
-    """The expected values."""
-    engines = _engines(study, (expected.system for expected in study.expected))
-    values = [_dump(item, exclude={"scale"}) for item in study.expected]
-    groups = _groups(study, (expected.collection for expected in study.expected))
-    return _versioned("check_expected", {"expected": values, "engines": engines, **groups})
+    """The expected values, the published ones that the study must reach, and the claims that it can answer."""
+    expected = [*study.expected, *map(_expected, due_values(study))]
+    claims = due_claims(study)
+    sides = [system for claim in claims.values() for system in (*claim.better, *claim.worse)]
+    engines = _engines(study, [*(value.system for value in expected), *sides])
+    answered = {"claims": {name: _dump(claim) for name, claim in claims.items()}} if claims else {}
+    places = [*(value.collection for value in expected), *(claim.collection for claim in claims.values())]
+    groups = _groups(study, places)
+    values = [_dump(item, exclude={"scale"}) for item in expected]
+    return _versioned("check_expected", {"expected": values, "engines": engines, **groups, **answered})
+
+
+def _expected(value: Value) -> Expected:
+    return Expected(
+        system=str(value.system),
+        collection=value.collection,
+        measure=value.measure,
+        value=value.value,
+        tolerance=value.tolerance or 0.0,
+        source=f"{value.paper}, {value.table}, {value.evidence}",
+        tier=value.tier or "expected",
+    )
 
 
 def mlflow_init(study: Study) -> Spec:

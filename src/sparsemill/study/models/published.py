@@ -84,8 +84,10 @@ class Claim(Model):
     """
 
     claim: str = Field(description="the sentence, in the field's terms")
-    better: list[Name] = Field(min_length=1, description="the system that wins; several are points of a curve")
-    worse: list[Name] = Field(min_length=1, description="the system that loses; several are points of a curve")
+    better: list[Name] = Field(
+        min_length=1, description="the system that wins; several, or a sweep for its base and points, are a curve"
+    )
+    worse: list[Name] = Field(min_length=1, description="the system that loses, likewise")
     collection: Name = Field(description="where both are compared")
     measure: str = Field(default="nDCG@10", description="measure of the test")
     equal: str | None = Field(
@@ -93,3 +95,9 @@ class Claim(Model):
     )
     alpha: float = Field(default=0.05, gt=0, lt=1, description="level of the two-sided test")
     source: str = Field(description="where it is claimed")
+
+    @model_validator(mode="after")
+    def _sides_are_curves_or_systems(self) -> "Claim":
+        if self.equal is None and (len(self.better) > 1 or len(self.worse) > 1):
+            raise ValueError("several systems on a side are a curve; say in `equal` at which cost curves are compared")
+        return self

@@ -33,6 +33,9 @@ class Study(Model):
         default={}, description="id on the hub -> commit, for weights that this repository could not pin"
     )
     presets: list[Name] = Field(default=["demo"], description="files of `config/papers/` to load")
+    paper: str = Field(
+        default="", description="arXiv id of a paper: only its tables and figures are made (empty: all that are known)"
+    )
     sweep: list[Name] = Field(
         default=[], description="sweeps to run, by name (`config/sweeps/` or `sweeps`), or one sweep as a mapping"
     )

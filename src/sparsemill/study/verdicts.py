@@ -1,0 +1,66 @@
+"""What a study is judged by: the published values and the claims that what it shows can answer."""
+
+from sparsemill.study.groups import members
+from sparsemill.study.measures import uses
+from sparsemill.study.models import Claim, Study
+from sparsemill.study.published import Value, checked_values
+
+Shown = set[tuple[str, str]]
+"""(system, collection) of all that a table, figure or expected value shows; a verdict runs nothing of its own."""
+
+
+def _shown(study: Study) -> Shown:
+    return {
+        (system, member)
+        for use in uses(study)
+        for system in use.systems
+        for collection in use.collections
+        for member in members(study, collection)
+    }
+
+
+def _measured(study: Study, shown: Shown, system: str, collection: str) -> bool:
+    known = collection in study.collections or collection in study.groups
+    return known and all((system, member) in shown for member in members(study, collection))
+
+
+def due_values(study: Study) -> list[Value]:
+    """The published values that what a study shows must reach."""
+    shown = _shown(study)
+    return [
+        value
+        for value in checked_values(study)
+        if value.system is not None and _measured(study, shown, value.system, value.collection)
+    ]
+
+
+def due_claims(study: Study) -> dict[str, Claim]:
+    """The claims that what a study shows can answer, their sweeps written out as systems."""
+    shown = _shown(study)
+    found = {}
+    for name, claim in study.claims.items():
+        better, worse = (_written_out(study, names) for names in (claim.better, claim.worse))
+        if all(_measured(study, shown, system, claim.collection) for system in (*better, *worse)):
+            found[name] = claim.model_copy(update={"better": better, "worse": worse})
+    return found
+
+
+def claim_evaluations(study: Study) -> dict[str, list[str]]:
+    """The systems of all due claims -> the collections on which they are compared."""
+    found: dict[str, dict[str, None]] = {}
+    for claim in due_claims(study).values():
+        for system in (*claim.better, *claim.worse):
+            found.setdefault(system, {}).update(dict.fromkeys(members(study, claim.collection)))
+    return {system: list(collections) for system, collections in found.items()}
+
+
+def _written_out(study: Study, names: list[str]) -> list[str]:
+    """Names of systems; a sweep stands for its base and its points."""
+    found: dict[str, None] = {}
+    for name in names:
+        if name in study.sweeps and name in study.sweep:
+            points = [system for system in study.experiments if system.startswith(f"{name}--")]
+            found |= dict.fromkeys([study.sweeps[name].base, *points])
+        else:
+            found[name] = None
+    return list(found)
