@@ -79,7 +79,7 @@ def test_impact_scores_equal_the_exact_engine_on_quantised_vectors(tmp_path: Pat
     ids = [f"d{row}" for row in range(600)]
     parts = [shard(tmp_path / "a", ids[:250], documents[:250]), shard(tmp_path / "b", ids[250:], documents[250:])]
     vocabulary = [f"token{i}" for i in range(200)]
-    statistics = build_impact(folder(tmp_path / "lucene"), parts, vocabulary=vocabulary, quantisation=Q)
+    statistics = build_impact(folder(tmp_path / "lucene"), parts, vocabulary=vocabulary, quantisation=Q, chunk=1000)
     assert statistics == (600, quantise(documents, Q).nnz)
     build_exact(folder(tmp_path / "exact"), [shard(tmp_path / "q", ids, quantise(documents, Q).astype(np.float32))])
     exact = ExactIndex(tmp_path / "exact").search(quantise(queries, Q).astype(np.float32), 100)

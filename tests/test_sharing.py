@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from sparsemill.errors import UserError
 from sparsemill.study import edges, plan
@@ -55,6 +56,19 @@ def test_another_encoding_makes_vectors_and_another_quantisation_an_index() -> N
     assert edges.upstream(encoded, "vectors/x/seed-0/pydocs/shard-0")["model"] == ["models/ours/seed-0"]
     quantised = load(experiments=taking(quantisation=10), tables=shown("x"))
     assert {key.split("/")[0] for key in own(quantised)} == {"indexes", "runs", "evaluations", "sparsity"}
+
+
+def test_the_ablation_of_quantisation_shares_all_but_lucenes_index() -> None:
+    study = load(**yaml.safe_load((CONFIG / "overlays" / "quantisation.yaml").read_text(encoding="utf-8")))
+    made = edges.closure(study, plan.results(study))
+    own = {key.split("/")[0] for key in made if "ours-q" in key}
+    assert own == {"indexes", "runs", "evaluations", "sparsity"}
+    for name in ("ours-q10", "ours-q1000"):
+        searched = {engine: f"runs/{name}/seed-0/pydocs/{engine}" for engine in ("lucene", "exact")}
+        found = {engine: edges.upstream(study, key)["index"] for engine, key in searched.items()}
+        assert found["lucene"] == [f"indexes/{name}/seed-0/pydocs/lucene"]
+        # The exact engine quantises nothing.
+        assert found["exact"] == ["indexes/ours/seed-0/pydocs/exact"]
 
 
 def test_a_shared_model_is_of_the_same_recipe() -> None:

@@ -20,7 +20,7 @@ from sparsemill.retrieval.engine import Statistics, check_statistics
 from sparsemill.retrieval.jvm import declare, disk_errors, java
 from sparsemill.retrieval.lucene import FIELD, Searcher, Writer
 from sparsemill.retrieval.runs import Hit
-from sparsemill.retrieval.vectors import quantise, read_shards, round_weights
+from sparsemill.retrieval.vectors import CHUNK, quantise, read_chunks, round_weights
 
 SETTINGS = "impact.json"
 _DELIMITER = "|"
@@ -43,14 +43,17 @@ def _analyzer() -> Any:
     return builder.withTokenizer("whitespace", width).addTokenFilter("delimitedTermFrequency", settings).build()
 
 
-def build_impact(folder: Path, shards: Sequence[Path], *, vocabulary: Sequence[str], quantisation: int) -> Statistics:
-    """Index shards of vectors and compare the counts of the index with the vectors.
+def build_impact(
+    folder: Path, shards: Sequence[Path], *, vocabulary: Sequence[str], quantisation: int, chunk: int = CHUNK
+) -> Statistics:
+    """Index shards of vectors and compare its counts with the vectors; memory holds ids and a part of the postings.
 
     Args:
         folder: an empty folder for the index.
         shards: folders of vectors, in the order of the corpus.
         vocabulary: token of each column.
         quantisation: Q; a weight below 0.5 / Q is dropped.
+        chunk: postings in memory at a time.
 
     Raises:
         UserError: a shard is broken or has another vocabulary, or a document id is there twice.
@@ -60,10 +63,10 @@ def build_impact(folder: Path, shards: Sequence[Path], *, vocabulary: Sequence[s
     documents = postings = 0
     with disk_errors(folder):
         writer = Writer(folder, analyzer=_analyzer(), norms=False)
-        for number, shard in enumerate(read_shards(shards, vocabulary=len(terms)), start=1):
-            impacts = quantise(shard.matrix, quantisation)
-            _add(writer, shard.ids, impacts, terms, label=f"impact index {number}/{len(shards)}")
-            documents, postings = documents + len(shard.ids), postings + impacts.nnz
+        for number, part in enumerate(read_chunks(shards, postings=chunk, vocabulary=len(terms)), start=1):
+            impacts = quantise(part.matrix, quantisation)
+            _add(writer, part.ids, impacts, terms, label=f"impact index, part {number}")
+            documents, postings = documents + len(part.ids), postings + impacts.nnz
         writer.close()
     write_json(folder / SETTINGS, {"quantisation": quantisation, "vocabulary": list(vocabulary)})
     found = LuceneImpact(folder).statistics()

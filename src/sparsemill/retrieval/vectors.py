@@ -88,17 +88,17 @@ def read_shards(folders: Sequence[Path], *, vocabulary: int | None = None) -> It
         yield shard
 
 
-def read_chunks(folders: Sequence[Path], *, postings: int = CHUNK) -> Iterator[Shard]:
+def read_chunks(folders: Sequence[Path], *, postings: int = CHUNK, vocabulary: int | None = None) -> Iterator[Shard]:
     """Yield all vectors in the order given, in parts that fit into bounded memory; stored zeros are left out.
 
     Args:
         folders: shard folders as `write_shard` makes them; their matrices are mapped into memory, not read.
         postings: at most so many in one part, but at least one document.
+        vocabulary: columns that every shard must have (default: as many as the first).
 
     Raises:
         UserError: as `read_shards`.
     """
-    vocabulary: int | None = None
     for folder in folders:
         ids = read_ids(folder / IDS)
         if not (folder / VECTORS).is_file():
