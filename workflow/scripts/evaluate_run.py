@@ -12,15 +12,18 @@ def run(job: Job) -> None:
     """Write `measures.json` and `per_query.parquet`; every judged query counts, those not found as 0."""
     import pandas as pd
 
-    from sparsemill.data.collection import read_qrels
+    from sparsemill.data.collection import check_counts, read_qrels
     from sparsemill.evaluation.measures import evaluate
     from sparsemill.files import write_json
     from sparsemill.retrieval.runs import read_run
 
-    spec = job.spec
+    spec, split = job.spec, job.spec["split"]
+    qrels = read_qrels(job.input("collection"), split=split)
+    counts = {"queries": {split: len({qrel.query_id for qrel in qrels})}, "judgements": {split: len(qrels)}}
+    check_counts(counts, split=split, expected=spec.get("counts", {}))
     found = evaluate(
         read_run(job.input("run") / "run.trec"),
-        read_qrels(job.input("collection"), split=spec["split"]),
+        qrels,
         spec["measures"],
         relevance=spec["relevance"],
     )

@@ -16,7 +16,7 @@ def read_ir_datasets(name: str, *, split: str) -> Source:
     """Read a data set of ir_datasets: its documents and every split that has judgements.
 
     Splits are the subsets one level below `name` (`beir/scifact/test` is `test`), and `split` itself where it lies
-    deeper. A set without subsets that carries its own judgements (`beir/arguana`) has the one split `test`.
+    deeper. A set that carries its own judgements (`beir/arguana`) has the split `test`.
 
     Args:
         name: id of the set that has the documents, for example `beir/scifact`.
@@ -25,10 +25,10 @@ def read_ir_datasets(name: str, *, split: str) -> Source:
     Raises:
         UserError: the id is unknown, the split is missing, or the files cannot be downloaded.
     """
-    whole = _load(name)
+    whole = load(name)
     if not whole.has_docs():
         raise UserError(f"ir_datasets {name!r} has no documents; give the id of the set that has them")
-    subsets = _subsets(name, split) or ({"test": whole} if whole.has_qrels() else {})
+    subsets = judged_subsets(name, split)
     check_split(f"ir_datasets {name!r}", split, subsets)
     try:
         # The whole set first, where it has queries: its order is that of the original file.
@@ -42,17 +42,27 @@ def read_ir_datasets(name: str, *, split: str) -> Source:
     return Source(_documents(whole, name), kept, qrels)
 
 
-def _load(name: str) -> Any:
+def load(name: str) -> Any:
+    """A data set of ir_datasets, without a download.
+
+    Raises:
+        UserError: the id is unknown.
+    """
     try:
         return ir_datasets.load(name)
     except KeyError:
         raise UserError(f"ir_datasets has no data set {name!r}; see https://ir-datasets.com for the ids") from None
 
 
-def _subsets(name: str, split: str) -> dict[str, Any]:
+def judged_subsets(name: str, split: str) -> dict[str, Any]:
+    """The splits of a set, as `read_ir_datasets` describes them: name -> data set of ir_datasets."""
     below = [key.removeprefix(f"{name}/") for key in ir_datasets.registry if key.startswith(f"{name}/")]
-    parts = {key: _load(f"{name}/{key}") for key in sorted(below) if "/" not in key or key == split}
-    return {key: part for key, part in parts.items() if part.has_qrels() and part.has_queries()}
+    parts = {key: load(f"{name}/{key}") for key in sorted(below) if "/" not in key or key == split}
+    subsets = {key: part for key, part in parts.items() if part.has_qrels() and part.has_queries()}
+    whole = load(name)
+    if whole.has_qrels() and (not subsets or (split == "test" and split not in subsets)):
+        return {**subsets, "test": whole}
+    return subsets
 
 
 def _judgement(row: Any) -> tuple[str, str, int]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from sparsemill.errors import UserError
+from sparsemill.study.corpora import check_splits, corpora
 from sparsemill.study.cycles import check_cycles
 from sparsemill.study.groups import check_groups
 from sparsemill.study.hints import nearest
@@ -20,6 +21,7 @@ from sparsemill.study.models import (
 )
 from sparsemill.study.sharing import check_shared_models
 
+DOCUMENTS = "collection with documents of its own"
 Reference = tuple[str, str, Iterable[str], str]
 """Where it stands, the name used, the names there are, what it should name."""
 
@@ -43,10 +45,10 @@ def _training_references(where: str, spec: Training, study: Study) -> Iterator[R
 def _sources(study: Study) -> Iterator[Reference]:
     for name, backbone in study.backbones.items():
         if backbone.start_collection is not None:
-            yield f"backbones.{name}.start_collection", backbone.start_collection, study.collections, "collection"
+            yield f"backbones.{name}.start_collection", backbone.start_collection, corpora(study), DOCUMENTS
     for name, idf in study.idfs.items():
         for collection in [] if isinstance(idf, IdfFile) else idf.collections:
-            yield f"idfs.{name}.collections", collection, study.collections, "collection"
+            yield f"idfs.{name}.collections", collection, corpora(study), DOCUMENTS
         yield f"idfs.{name}.backbone", idf.backbone, study.backbones, "backbone"
     for name in study.training_sets:
         yield from _mined(study, name)
@@ -76,7 +78,7 @@ def _mined(study: Study, name: str) -> Iterator[Reference]:
         for member in entry.sets:
             yield f"{where}.sets", member, _plain(study), "training set that is no mixture"
     elif isinstance(entry, TrainingSet):
-        yield f"{where}.collection", entry.collection, study.collections, "collection"
+        yield f"{where}.collection", entry.collection, corpora(study), DOCUMENTS
         siamese = [teacher for teacher, spec in study.teachers.items() if spec.kind in SIAMESE]
         for miner in entry.searchers:
             what = f"experiment or teacher of kind {', '.join(SIAMESE)}"
@@ -205,6 +207,7 @@ def _check_seeds(study: Study) -> None:
 def check_references(study: Study) -> None:
     """Raise a UserError for the first name that does not exist or stands for two things, or that nothing measures."""
     _check_names_are_distinct(study)
+    check_splits(study)
     check_groups(study)
     for where, name, valid, kind in chain(_sources(study), _teachers(study), _trained(study), _shown(study)):
         if name not in set(valid):

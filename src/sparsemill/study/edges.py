@@ -7,6 +7,7 @@ the list of what MLflow mirrors and the tests of the graph.
 from collections.abc import Iterable
 
 from sparsemill.study import plan
+from sparsemill.study.corpora import corpus_of
 from sparsemill.study.models import (
     SIAMESE,
     CrossEncoderTeacher,
@@ -39,7 +40,12 @@ def _idf(study: Study, name: str) -> Edges:
     return {"collection": [f"collections/{collection}" for collection in chosen.collections], **backbone}
 
 
+def _texts(study: Study, collection: str) -> list[str]:
+    return [f"collections/{corpus_of(study, collection)}"]
+
+
 def _embeddings(study: Study, teacher: str, collection: str) -> list[str]:
+    collection = corpus_of(study, collection)
     return [f"embeddings/{teacher}/{collection}/shard-{shard}" for shard in range(shard_count(study, teacher))]
 
 
@@ -147,7 +153,7 @@ def _model(study: Study, experiment: str, seed: str) -> Edges:
 
 
 def _vectors(study: Study, system: str, variant: str, collection: str) -> list[str]:
-    owner = vectors_of(study, system)
+    owner, collection = vectors_of(study, system), corpus_of(study, collection)
     return [f"vectors/{owner}/{variant}/{collection}/shard-{shard}" for shard in range(study.shards)]
 
 
@@ -156,7 +162,7 @@ def _trained(study: Study, system: str, variant: str) -> list[str]:
 
 
 def _searched(study: Study, system: str, variant: str, collection: str, engine: str) -> list[str]:
-    return [f"indexes/{index_of(study, system, engine)}/{variant}/{collection}/{engine}"]
+    return [f"indexes/{index_of(study, system, engine)}/{variant}/{corpus_of(study, collection)}/{engine}"]
 
 
 def _index(study: Study, system: str, variant: str, collection: str) -> Edges:
@@ -170,12 +176,13 @@ def _query_side(study: Study, system: str, variant: str, collection: str) -> Edg
         return {}
     found = {"model": _trained(study, system, variant)}
     chosen = study.experiments[system].retrieval_idf
-    retrieval_idf = chosen.get(collection) if isinstance(chosen, dict) else chosen
-    return found if retrieval_idf is None else {**found, "idf": [f"idfs/{retrieval_idf}"]}
+    if isinstance(chosen, dict):
+        chosen = chosen.get(collection, chosen.get(corpus_of(study, collection)))
+    return found if chosen is None else {**found, "idf": [f"idfs/{chosen}"]}
 
 
 def _run(study: Study, system: str, variant: str, collection: str, engine: str) -> Edges:
-    texts = {"collection": [f"collections/{collection}"]}
+    texts = {"collection": _texts(study, collection)}
     kind = system_kind(study, system)
     if kind in ("dense", "sparse"):
         return {**texts, "embeddings": _embeddings(study, system, collection)}
@@ -187,7 +194,7 @@ def _run(study: Study, system: str, variant: str, collection: str, engine: str) 
 
 
 def _sparsity(study: Study, system: str, variant: str, collection: str) -> Edges:
-    texts = {"collection": [f"collections/{collection}"]}
+    texts = {"collection": _texts(study, collection)}
     if system_kind(study, system) in SIAMESE:
         return {**texts, "vectors": _embeddings(study, system, collection)}
     vectors = {"vectors": _vectors(study, system, variant, collection)}
@@ -198,7 +205,7 @@ def _latency(study: Study, system: str, variant: str, collection: str) -> Edges:
     return {
         "index": _searched(study, system, variant, collection, "lucene"),
         "bm25": _searched(study, reference_bm25(study)[0], "fixed", collection, "lucene"),
-        "collection": [f"collections/{collection}"],
+        "collection": _texts(study, collection),
         **_query_side(study, system, variant, collection),
     }
 
@@ -217,7 +224,7 @@ def _figure(study: Study, name: str) -> Edges:
 
 def _explanation(study: Study, name: str) -> Edges:
     chosen = study.explanations[name]
-    found: Edges = {"collection": [f"collections/{chosen.collection}"]}
+    found: Edges = {"collection": _texts(study, chosen.collection)}
     for number, system in enumerate(chosen.systems):
         variant = variants(study, system)[0]
         run = f"runs/{system}/{variant}/{chosen.collection}/{system_engine(study, system)}"
@@ -291,7 +298,7 @@ def upstream(study: Study, key: str) -> Edges:  # noqa: PLR0911, PLR0912  (one l
             return _run(study, system, variant, collection, engine)
         case ["evaluations", system, variant, collection, engine]:
             run = f"runs/{system}/{variant}/{collection}/{engine}"
-            return {"run": [run], "collection": [f"collections/{collection}"]}
+            return {"run": [run], "collection": _texts(study, collection)}
         case ["sparsity", system, variant, collection]:
             return _sparsity(study, system, variant, collection)
         case ["latency", system, variant, collection]:

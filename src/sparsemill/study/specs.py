@@ -26,6 +26,7 @@ from sparsemill.study.models import (
     Row,
     ScoresTeacher,
     SparseTeacher,
+    SplitOf,
     Study,
     Table,
     Training,
@@ -127,7 +128,9 @@ def _version(package: str) -> str:
 
 def fetch_collection(study: Study, name: str) -> Spec:
     """Evaluation keys are left out: changing them fetches nothing."""
-    spec = _dump(study.collections[name], exclude={"self_hits", "relevance"})
+    if isinstance(chosen := study.collections[name], SplitOf):
+        raise UserError(f"config: collections.{name}: is a split of {chosen.of} and not fetched; fetch that one")
+    spec = _dump(chosen, exclude={"self_hits", "relevance"})
     if spec["kind"] in ("beir_folder", "pairs"):
         spec["path"] = (Path(study.data) / spec["path"]).as_posix()
     elif spec["kind"] == "pydocs":
@@ -348,7 +351,9 @@ def encode_corpus(study: Study, experiment: str, shard: str) -> Spec:
 def evaluate_run(study: Study, system: str, variant: str, collection: str, engine: str) -> Spec:
     """Measures and judgements."""
     chosen = study.collections[collection]
-    spec = {"measures": study.measures, "split": chosen.split, "relevance": chosen.relevance}
+    spec: Spec = {"measures": study.measures, "split": chosen.split, "relevance": chosen.relevance}
+    if isinstance(chosen, SplitOf) and chosen.counts:
+        spec["counts"] = chosen.counts
     return _versioned("evaluate_run", {**_identity(system, variant, collection, engine), **spec})
 
 

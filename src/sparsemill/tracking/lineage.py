@@ -50,6 +50,6 @@ def datasets(artefact: Artefact, artefacts: dict[str, Artefact]) -> tuple[str, l
         found = [other for other in seen.values() if other.address.head == "collections"]
         return "training", sorted(found, key=lambda other: other.key)
     if head in ("evaluations", "latency"):
-        name = artefact.tags({}).get("collection", "")
-        return "evaluation", [other for other in artefacts.values() if other.key == f"collections/{name}"]
+        inputs = [artefacts[content] for content in artefact.manifest["inputs"].values() if content in artefacts]
+        return "evaluation", [other for other in inputs if other.address.head == "collections"]
     return "", []

@@ -15,6 +15,7 @@ from sparsemill.study.models.sources import (
     IdfFile,
     PackageWeights,
     PairFile,
+    SplitOf,
     Weights,
 )
 from sparsemill.study.models.study import Study
@@ -69,6 +70,7 @@ __all__ = [
     "Scale",
     "ScoresTeacher",
     "SparseTeacher",
+    "SplitOf",
     "Study",
     "Sweep",
     "Table",

@@ -137,7 +137,20 @@ class PairFile(CollectionBase):
     )
 
 
-Collection = Annotated[PyDocs | BeirFolder | IrDatasets | PairFile, Field(discriminator="kind")]
+class SplitOf(CollectionBase):
+    """Another split of a collection, with rules of its own; documents, vectors and indexes are that collection's."""
+
+    kind: Literal["split"]
+    of: Name = Field(description="a collection of another kind, for example MS MARCO for the queries of TREC DL")
+
+    @model_validator(mode="after")
+    def _documents_are_counted_once(self) -> "SplitOf":
+        if "documents" in self.counts:
+            raise ValueError(f"counts: the documents are those of {self.of}, which counts them; remove `documents`")
+        return self
+
+
+Collection = Annotated[PyDocs | BeirFolder | IrDatasets | PairFile | SplitOf, Field(discriminator="kind")]
 
 
 class Group(Model):
