@@ -126,8 +126,9 @@ def test_the_chain_from_runs_to_table_figure_and_verdicts(tmp_path: Path, capsys
         evaluate(tmp_path, "x", "seed-1", [1, 1, 1, 2, 1, 1]),
     ]
     assert json.loads((evaluations[0] / "measures.json").read_text()) == pytest.approx(
-        {"MRR@10": 1 / 6, "R@100": 5 / 6}
+        {"MRR@10": 1 / 6, "R@100": 5 / 6, "missing": 1}
     )
+    assert "missing" not in json.loads((evaluations[1] / "measures.json").read_text())
     tidy = tmp_path / "tidy"
     call("collect_results", tidy, {}, evaluation=evaluations)
     engines = {"bm25": "lucene", "x": "lucene"}
@@ -143,6 +144,7 @@ def test_the_chain_from_runs_to_table_figure_and_verdicts(tmp_path: Path, capsys
     facts = call("render_table", rendered, {"table": table, "engines": engines}, tidy=tidy, significance=tests)["facts"]
     assert facts == {"cells": 4, "missing": 2}
     assert "| BM25 | 0.167 | – |\n| x | 0.958 ± 0.059ᵃ | – |" in (rendered / "table.md").read_text()
+    assert "BM25: nothing found for 1 of 6 queries of c; they count 0." in (rendered / "table.md").read_text()
     figure = {
         "kind": "tradeoff",
         "caption": "f",

@@ -1,12 +1,21 @@
 """Effectiveness measures: hand numbers, parity with a NumPy nDCG, and what is refused."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import pytrec_eval
 
-from sparsemill.data.collection import Qrel
+from sparsemill.data.collection import Qrel, Query
 from sparsemill.errors import UserError
 from sparsemill.evaluation.measures import evaluate, is_ranking_measure, parse_measure
+from sparsemill.retrieval.retriever import retrieve
 from sparsemill.retrieval.runs import Hit, Run
+from sparsemill.retrieval.sidecar import remove_self_hits
+from sparsemill.study.load import load_study
+from sparsemill.study.models import Column, Table
+
+CONFIG = Path(__file__).resolve().parent.parent / "config"
 
 
 def ranked(*documents: str) -> list[Hit]:
@@ -72,6 +81,87 @@ def test_ties_are_broken_as_trec_eval_breaks_them() -> None:
     tied: Run = {"q1": [Hit("a", 1.0), Hit("z", 1.0)]}  # trec_eval puts the larger id first
     found = evaluate(tied, [Qrel("q1", "a", 1)], ["nDCG@10", "AP"])
     assert found.means == pytest.approx({"nDCG@10": 1 / np.log2(3), "AP": 1 / 2})
+
+
+def test_all_measures_agree_with_trec_eval_on_ties_grades_and_negative_judgements() -> None:
+    random = np.random.default_rng(11)
+    names = {"nDCG@10": "ndcg_cut_10", "MRR": "recip_rank", "R@100": "recall_100", "AP": "map", "P@5": "P_5"}
+    qrels, run = [], {}
+    for number in range(12):
+        query = f"q{number}"
+        documents = [f"d{place}" for place in range(60)]
+        grades = random.integers(-2, 4, 30)
+        qrels += [Qrel(query, document, int(grade)) for document, grade in zip(documents, grades, strict=False)]
+        # Few distinct scores, and some that are equal only as float32.
+        scores = random.integers(0, 6, 60) + 1e-12 * random.random(60)
+        run[query] = [Hit(*pair) for pair in zip(documents, scores.tolist(), strict=True)]
+    judged: dict[str, dict[str, int]] = {}
+    for qrel in qrels:
+        judged.setdefault(qrel.query_id, {})[qrel.doc_id] = qrel.relevance
+    for relevance in (1, 2):
+        evaluator = pytrec_eval.RelevanceEvaluator(
+            judged, {"ndcg_cut.10", "recip_rank", "recall.100", "map", "P.5"}, relevance_level=relevance
+        )
+        theirs = evaluator.evaluate({query: {hit.doc_id: hit.score for hit in hits} for query, hits in run.items()})
+        ours = evaluate(run, qrels, [*names, "MRR@10"], relevance=relevance)
+        for query, values in ours.per_query.items():
+            for name, theirs_name in names.items():
+                assert values[name] == pytest.approx(theirs[query][theirs_name], abs=1e-6), (query, name)
+            first = theirs[query]["recip_rank"]
+            assert values["MRR@10"] == pytest.approx(first if first >= 1 / 10 else 0)
+
+
+def test_ties_of_mrr_with_a_cutoff_are_those_of_trec_eval_too() -> None:
+    tied: Run = {"q1": [Hit("a", 1.0), Hit("z", 1.0)]}
+    assert evaluate(tied, [Qrel("q1", "a", 1)], ["MRR@10", "MRR"]).means == {"MRR@10": 0.5, "MRR": 0.5}
+
+
+def test_queries_that_are_documents_do_not_find_themselves() -> None:
+    """ArguAna and Quora: every query is a document, and would be its own first hit."""
+    documents = ["a", "b", "c", "d"]
+    near = {"a": "abcd", "b": "bacd", "c": "cabd"}  # documents by query, best first
+
+    def search(texts: list[str], k: int) -> list[list[Hit]]:
+        return [ranked(*near[text])[:k] for text in texts]
+
+    qrels = [Qrel("a", "b", 1), Qrel("b", "c", 1), Qrel("c", "a", 1)]
+    assert {qrel.doc_id for qrel in qrels} <= set(documents)
+    queries = [Query(name, name) for name in near]
+    dropped = retrieve(search, queries, depth=3, drop_self_hits=True)
+    assert {query: [hit.doc_id for hit in hits] for query, hits in dropped.items()} == {
+        "a": ["b", "c", "d"],
+        "b": ["a", "c", "d"],
+        "c": ["a", "b", "d"],
+    }
+    second = 1 / np.log2(3)
+    found = evaluate(dropped, qrels, ["nDCG@10", "MRR@10"])
+    assert found.means == pytest.approx({"nDCG@10": (1 + second + 1) / 3, "MRR@10": (1 + 1 / 2 + 1) / 3})
+    kept = evaluate(retrieve(search, queries, depth=3, drop_self_hits=False), qrels, ["nDCG@10", "MRR@10"])
+    assert kept.means == pytest.approx(
+        {"nDCG@10": (second + 1 / 2 + second) / 3, "MRR@10": (1 / 2 + 1 / 3 + 1 / 2) / 3}
+    )
+    # The runs of teachers and ensembles are cut after the fact, to the same effect.
+    whole = {query.id: search([query.text], 4)[0] for query in queries}
+    assert remove_self_hits(whole, depth=3, drop=True) == dropped
+
+
+def test_map_is_another_name_of_ap() -> None:
+    assert Column(measure="MAP", collection="c").measure == "AP"
+    assert (
+        Table.model_validate(
+            {
+                "caption": "",
+                "rows": [{"system": "x"}],
+                "columns": [{"measure": "MAP@100", "collection": "c"}],
+                "test_measure": "MAP",
+            }
+        ).test_measure
+        == "AP"
+    )
+    study = load_study({"measures": ["nDCG@10", "MRR@10", "R@100", "MAP"]}, CONFIG)
+    assert study.measures == ["nDCG@10", "MRR@10", "R@100", "AP"]
+    with pytest.raises(UserError, match="measure is named twice"):
+        load_study({"measures": ["MAP", "AP"]}, CONFIG)
 
 
 def test_a_run_without_judged_queries_is_refused() -> None:

@@ -13,7 +13,7 @@ def run(job: Job) -> None:
     import pandas as pd
 
     from sparsemill.data.collection import check_counts, read_qrels
-    from sparsemill.evaluation.measures import evaluate
+    from sparsemill.evaluation.measures import MISSING, evaluate
     from sparsemill.files import write_json
     from sparsemill.retrieval.runs import read_run
 
@@ -34,7 +34,11 @@ def run(job: Job) -> None:
             len(found.per_query),
             ", ".join(found.missing[:5]) + (", ..." if len(found.missing) > 5 else ""),
         )
-    write_json(job.out / "measures.json", found.means)
+    if found.unjudged:
+        logger.warning("%d queries of the run have no judgement and count nothing", len(found.unjudged))
+    # Told only where there are some: tables say so in a footnote.
+    missing = {MISSING: len(found.missing)} if found.missing else {}
+    write_json(job.out / "measures.json", {**found.means, **missing})
     rows = [(query, *item) for query, values in found.per_query.items() for item in values.items()]
     frame = pd.DataFrame(rows, columns=["query_id", "measure", "value"])
     frame.to_parquet(job.out / "per_query.parquet", index=False)

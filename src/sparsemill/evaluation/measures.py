@@ -5,9 +5,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from sparsemill.data.collection import Qrel
 from sparsemill.errors import UserError
-from sparsemill.retrieval.runs import Run
+from sparsemill.retrieval.runs import Hit, Run
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +22,9 @@ _FAMILIES = {
     "AP": ("AP", False, True),
     "Success": ("Success", True, True),
 }
-KNOWN = "nDCG, nDCG@k, MRR, MRR@k, R@k, P@k, AP, AP@k, Success@k"
+KNOWN = "nDCG, nDCG@k, MRR, MRR@k, R@k, P@k, AP (or MAP), AP@k, Success@k"
+MISSING = "missing"
+"""Beside the measures of a run: judged queries that it has nothing for, where there are any."""
 _NAME = re.compile(r"(?P<family>[A-Za-z]+)(?:@(?P<cutoff>[1-9][0-9]*))?")
 
 
@@ -53,11 +57,10 @@ def _lacks_cutoff(match: re.Match[str]) -> bool:
 def parse_measure(name: str, *, relevance: int = 1) -> Any:
     """The ir_measures object for a measure's usual name.
 
-    nDCG takes the judgements as gains, undiscounted by any threshold. `MRR@k` sorts ties as the MS MARCO script of
-    ir_measures does (by document id), all others as trec_eval does (by document id, descending).
+    nDCG takes the judgements as gains, undiscounted by any threshold.
 
     Args:
-        name: for example `nDCG@10`, `MRR@10`, `R@1000`, `AP`.
+        name: for example `nDCG@10`, `MRR@10`, `R@1000`, `AP` (the config also takes `MAP` for it).
         relevance: least judgement that counts as relevant; no effect on nDCG.
 
     Raises:
@@ -78,7 +81,7 @@ def parse_measure(name: str, *, relevance: int = 1) -> Any:
 
 
 def evaluate(run: Run, qrels: Iterable[Qrel], measures: Sequence[str], *, relevance: int = 1) -> Evaluation:
-    """Evaluate a run on every judged query, as trec_eval does with `-c`.
+    """Evaluate a run on every judged query, as trec_eval does with `-c`, ties broken as it breaks them.
 
     Args:
         run: query id -> hits.
@@ -96,7 +99,7 @@ def evaluate(run: Run, qrels: Iterable[Qrel], measures: Sequence[str], *, releva
     for qrel in qrels:
         judged.setdefault(qrel.query_id, {})[qrel.doc_id] = qrel.relevance
     _check_overlap(run, judged)
-    scores = {query: {hit.doc_id: hit.score for hit in run[query]} for query in judged if run.get(query)}
+    scores = {query: trec_eval_order(run[query]) for query in judged if run.get(query)}
     per_query: dict[str, dict[str, float]] = {query: {} for query in sorted(judged)}
     for value in ir_measures.iter_calc(list(parsed), judged, scores):
         per_query[value.query_id][parsed[value.measure]] = float(value.value)
@@ -107,6 +110,16 @@ def evaluate(run: Run, qrels: Iterable[Qrel], measures: Sequence[str], *, releva
         missing=sorted(judged.keys() - scores.keys()),
         unjudged=sorted(run.keys() - judged.keys()),
     )
+
+
+def trec_eval_order(hits: Sequence[Hit]) -> dict[str, float]:
+    """Document id -> a score that falls by 1 from rank to rank, in trec_eval's order, so that no tie is left.
+
+    trec_eval sorts by the score as float32, ties by document id, descending; ir_measures computes some measures by
+    other programs, which would break ties in other ways.
+    """
+    ranked = sorted(hits, key=lambda hit: (np.float32(hit.score), hit.doc_id), reverse=True)
+    return {hit.doc_id: float(len(ranked) - place) for place, hit in enumerate(ranked)}
 
 
 def _check_overlap(run: Run, judged: Mapping[str, Any]) -> None:

@@ -53,7 +53,7 @@ VERSIONS = {
     "search": 1,
     "search_dense": 1,
     "fuse_runs": 1,
-    "evaluate_run": 1,
+    "evaluate_run": 2,
     "measure_sparsity": 1,
     "measure_latency": 1,
     "collect_results": 1,

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
+from sparsemill.evaluation.measures import MISSING
 from sparsemill.tables.tidy import Record, to_frame
 
 Groups = Mapping[str, Mapping[str, float]]
@@ -26,7 +27,7 @@ def with_groups(frame: pd.DataFrame, groups: Groups) -> pd.DataFrame:
 
 def _means(frame: pd.DataFrame, groups: Groups) -> Iterator[Record]:
     for name, shares in groups.items():
-        member = frame[frame["collection"].isin(list(shares))]
+        member = frame[frame["collection"].isin(list(shares)) & (frame["measure"] != MISSING)]
         for (system, variant, engine, measure), rows in member.groupby(_ROW, sort=True):
             if set(rows["collection"]) != set(shares):
                 continue

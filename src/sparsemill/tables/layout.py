@@ -10,6 +10,7 @@ from sparsemill.errors import UserError
 from sparsemill.evaluation.measures import is_ranking_measure
 from sparsemill.study.models import Column, Row, Table
 from sparsemill.tables.groups import Groups, missing_members, with_groups
+from sparsemill.tables.missing import missing_notes
 from sparsemill.tables.tidy import select
 
 LETTERS = "abcdefghijklmnoprstuvwxyz"  # q has no superscript in Unicode
@@ -118,7 +119,7 @@ def layout(
     if counts:
         seeds = " or ".join(map(str, sorted(counts)))
         legend.append(f"Mean ± sample standard deviation over {seeds} seeds.")
-    legend += _group_notes(table, measured, groups)
+    legend += [*_group_notes(table, measured, groups), *missing_notes(table, measured, engines=engines, groups=groups)]
     return Layout(table.caption, _headers(table.columns), lines, legend)
 
 

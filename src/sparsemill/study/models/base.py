@@ -1,9 +1,18 @@
 """What every config model is built on: names, kinds of values, unknown keys refused."""
 
 import inspect
+import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from sparsemill.study.hints import nearest
 
@@ -19,6 +28,14 @@ PRECISION = (
     "number format of the matrix products; auto: bf16 where the device multiplies it natively, else fp32 (the manifest "
     "says which)"
 )
+
+
+def canonical_measure(name: str) -> str:
+    """The name that results have: mean average precision is `AP`, whatever the config calls it."""
+    return re.sub(r"^MAP(?=@|$)", "AP", name)
+
+
+Measure = Annotated[str, AfterValidator(canonical_measure)]
 Normalisation = Literal["minmax", "zscore", "rank", "softmax", "none"]
 Scale = Literal["demo", "one-gpu", "paper"]
 

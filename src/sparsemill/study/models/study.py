@@ -4,7 +4,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from sparsemill.study.models.base import LATER, PRECISION, Device, Model, Name, Positive, Precision, Revision, Scale
+from sparsemill.study.models.base import (
+    LATER,
+    PRECISION,
+    Device,
+    Measure,
+    Model,
+    Name,
+    Positive,
+    Precision,
+    Revision,
+    Scale,
+)
 from sparsemill.study.models.published import Claim, Published
 from sparsemill.study.models.sources import AnyIdf, Backbone, Collection, Group
 from sparsemill.study.models.tables import Expected, Explanation, Figure, Sweep, Table
@@ -53,10 +64,11 @@ class Study(Model):
         default="exact", description="second engine, compared with the first"
     )
     depth: Positive = Field(default=1000, description="documents kept per query in a run")
-    measures: list[str] = Field(
+    measures: list[Measure] = Field(
         default=["nDCG@10", "MRR@10", "R@100", "R@1000", "AP"],
         min_length=1,
-        description="what every run is evaluated with: nDCG, nDCG@k, MRR, MRR@k, R@k, P@k, AP, AP@k, Success@k",
+        description="what every run is evaluated with: nDCG, nDCG@k, MRR, MRR@k, R@k, P@k, AP (or MAP), AP@k, "
+        "Success@k",
     )
     collections: dict[Name, Collection] = {}
     groups: dict[Name, Group] = {}

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from sparsemill.study.models.base import LATER, Model, Name, Positive, Scale
+from sparsemill.study.models.base import LATER, Measure, Model, Name, Positive, Scale
 
 
 class Row(Model):
@@ -32,7 +32,7 @@ class Row(Model):
 class Column(Model):
     """A column of a table: a measure on a collection."""
 
-    measure: str = Field(description="`nDCG@10`, `MRR@10`, `R@100`, `FLOPS`, `tokens/doc`, `latency/BM25` ...")
+    measure: Measure = Field(description="`nDCG@10`, `MRR@10`, `R@100`, `FLOPS`, `tokens/doc`, `latency/BM25` ...")
     collection: Name = Field(description="where it is measured")
     label: str = Field(default="", description="title of the column (empty: the measure)")
     digits: int = Field(default=3, ge=0, le=6, description="decimals shown")
@@ -47,7 +47,7 @@ class Table(Model):
     caption: str = Field(description="stands above the table")
     rows: list[Row] = Field(min_length=1, description="systems, from top to bottom")
     columns: list[Column] = Field(min_length=1, description="measures on collections, from left to right")
-    test_measure: str = Field(default="nDCG@10", description="measure of the paired tests")
+    test_measure: Measure = Field(default="nDCG@10", description="measure of the paired tests")
     test: Literal["t-test", "permutation"] = Field(default="t-test", description="paired test over queries")
     alpha: float = Field(default=0.05, gt=0, lt=1, description="level after Holm's correction over the whole table")
     published: Annotated[list[Name], LATER] = Field(
@@ -75,8 +75,8 @@ class Figure(Model):
     caption: str = Field(description="stands below the figure")
     collection: Name = Field(description="where its systems were measured")
     systems: list[Name] = Field(min_length=1, description="systems shown (activation: experiments)")
-    x: str = Field(default="FLOPS", description="cost measure of a tradeoff figure")
-    y: str = Field(default="nDCG@10", description="effectiveness measure of a tradeoff figure")
+    x: Measure = Field(default="FLOPS", description="cost measure of a tradeoff figure")
+    y: Measure = Field(default="nDCG@10", description="effectiveness measure of a tradeoff figure")
     published: Annotated[list[Name], LATER] = Field(
         default=[], description="published figures or tables whose points a tradeoff figure draws below ours"
     )
@@ -97,7 +97,7 @@ class Expected(Model):
 
     system: Name = Field(description="an experiment, a teacher, or an ensemble")
     collection: Name = Field(description="where it is measured")
-    measure: str = Field(description="as in a table's column")
+    measure: Measure = Field(description="as in a table's column")
     value: float = Field(description="the published value")
     tolerance: float = Field(gt=0, description="ok within it, near within three times it, else fail")
     source: str = Field(description="where the value was published, for example `2411.04403, Table 2`")
