@@ -206,7 +206,7 @@ def _group_notes(table: Table, frame: pd.DataFrame, groups: Groups) -> list[str]
     for name, shares in groups.items():
         inside = "" if len(set(shares.values())) == 1 else ", of which groups inside it are averaged first"
         notes.append(f"{name}: mean over {len(shares)} collections{inside}.")
-    shown = [(row, column) for column in table.columns if column.collection in groups for row in table.rows]
+    shown = [(row, column) for column in table.measured_columns if column.collection in groups for row in table.rows]
     for row, column in shown:
         if missing := missing_members(frame, groups[column.collection], row.system, column.measure):
             who = row.label or row.system

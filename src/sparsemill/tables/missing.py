@@ -18,7 +18,7 @@ def missing_notes(table: Table, frame: pd.DataFrame, *, engines: Mapping[str, st
         engines: system -> engine whose run feeds the table.
         groups: the groups among the columns.
     """
-    shown = [column.collection for column in table.columns if is_ranking_measure(column.measure)]
+    shown = [column.collection for column in table.measured_columns if is_ranking_measure(column.measure)]
     places = dict.fromkeys(member for name in shown for member in groups.get(name, {name: 1.0}))
     told = frame[frame["measure"] == MISSING]
     for row in table.rows:
