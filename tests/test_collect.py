@@ -141,6 +141,14 @@ def test_the_chain_from_runs_to_table_figure_and_verdicts(tmp_path: Path, capsys
     tests, rendered = tmp_path / "tests", tmp_path / "table"
     facts = call("test_significance", tests, {"table": table, "engines": engines}, evaluations=evaluations)["facts"]
     assert facts == {"comparisons": 1, "left_out": 0, "significant": 1}
+    content = json.loads((tests / "significance.json").read_text())
+    assert content["interval"]["level"] == 0.95
+    of_bm25, of_x = content["means"]
+    assert of_bm25["mean"] == pytest.approx(1 / 6)
+    assert of_bm25["low"] < of_bm25["mean"] < of_bm25["high"]
+    assert (of_x["system"], of_x["collection"]) == ("x", "c")
+    (pair,) = content["pairs"]
+    assert 0 < pair["low"] < pair["mean_difference"] < pair["high"]
     facts = call("render_table", rendered, {"table": table, "engines": engines}, tidy=tidy, significance=tests)["facts"]
     assert facts == {"cells": 4, "missing": 2}
     assert "| BM25 | 0.167 | – |\n| x | 0.958 ± 0.059ᵃ | – |" in (rendered / "table.md").read_text()

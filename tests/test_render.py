@@ -183,3 +183,18 @@ def test_the_same_table_gives_the_same_text(table: Layout) -> None:
     again = layout(TABLE, FRAME.sample(frac=1, random_state=1), TESTS, engines=ENGINES)
     for write in WRITERS.values():
         assert write(again) == write(table)
+
+
+def test_intervals_are_in_the_csv_and_beside_the_pointer() -> None:
+    means = [
+        {"system": "bm25", "collection": "one", "mean": 0.9, "low": 0.85, "high": 0.95},
+        {"system": "x", "collection": "one", "mean": 0.51, "low": None, "high": None},
+    ]
+    tests = TESTS | {"interval": {"level": 0.95}, "means": means}
+    found = layout(TABLE, FRAME, tests, engines=ENGINES)
+    first, second, *_ = csv.DictReader(io.StringIO(comma_separated(found)))
+    assert (first["one nDCG@10 low"], first["one nDCG@10 high"]) == ("0.85", "0.95")
+    assert (second["one nDCG@10 low"], second["one nDCG@10 high"]) == ("", "")
+    assert "one FLOPS low" not in first
+    assert html(found).count('title="95% interval 0.850 to 0.950 (bootstrap over queries)"') == 1
+    assert "interval" not in markdown(found)

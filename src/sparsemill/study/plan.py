@@ -53,10 +53,9 @@ def evaluations(study: Study) -> list[str]:
 
 
 def table_evaluations(study: Study, table: str) -> list[str]:
-    """Keys of the evaluations that a table's tests compare; none where no row is compared."""
+    """Keys of the evaluations that a table's tests and intervals are about: of every row, for its test measure."""
     chosen = study.tables[table]
-    rows = [row for row in chosen.rows if row.compare]
-    systems = dict.fromkeys(system for row in rows for system in (row.system, *row.compare))
+    systems = dict.fromkeys(system for row in chosen.rows if row.system for system in (row.system, *row.compare))
     tested = dict.fromkeys(
         column.collection for column in chosen.measured_columns if column.measure == chosen.test_measure
     )

@@ -57,8 +57,8 @@ VERSIONS = {
     "measure_sparsity": 1,
     "measure_latency": 1,
     "collect_results": 1,
-    "test_significance": 1,
-    "render_table": 1,
+    "test_significance": 2,
+    "render_table": 2,
     "plot_figure": 1,
     "check_expected": 2,
     "explain_queries": 1,
@@ -434,8 +434,8 @@ def collect_results(study: Study) -> Spec:
 
 
 def _tested(table: Table) -> Table:
-    """What the tests of a table need: what is compared, and where; never its labels or other columns."""
-    rows = [Row(system=row.system, compare=row.compare) for row in table.rows if row.compare]
+    """What the tests and intervals of a table need: systems, comparisons, places; never its labels or other columns."""
+    rows = [Row(system=row.system, compare=row.compare) for row in table.rows if row.system]
     tested = [column for column in table.measured_columns if column.measure == table.test_measure]
     columns = [Column(measure=column.measure, collection=column.collection) for column in tested]
     # A table has a row and a column, also where nothing is compared.

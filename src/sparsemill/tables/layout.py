@@ -23,6 +23,14 @@ class Mark(NamedTuple):
     worse: bool
 
 
+class Ends(NamedTuple):
+    """Ends of a confidence interval of a mean, and its level, for example 0.95."""
+
+    low: float
+    high: float
+    level: float
+
+
 class Cited(NamedTuple):
     """A published value; `difference`: of ours from it, None without ours; `notes`: numbers of footnotes, from 1."""
 
@@ -42,6 +50,7 @@ class Cell(NamedTuple):
         best: the best of the trained systems in a column of effectiveness.
         marks: significant differences, in the order of the baselines.
         cited: the published value.
+        interval: of the mean, in columns of the tested measure.
     """
 
     mean: float | None
@@ -50,6 +59,7 @@ class Cell(NamedTuple):
     best: bool = False
     marks: tuple[Mark, ...] = ()
     cited: Cited | None = None
+    interval: Ends | None = None
 
     def text(self, *, missing: str = "–", plus_minus: str = " ± ") -> str:
         """The rounded value, with its deviation if there is one."""
@@ -109,7 +119,11 @@ def layout(
     frame = with_groups(frame, groups)
     letters = _letters(table.rows)
     marks = _marks(significance["pairs"], letters) if significance else {}
-    columns = [_column(table, column, frame, marks, engines) for column in table.columns]
+    intervals = _intervals(significance) if significance else {}
+    columns = [
+        _with_intervals(table, column, _column(table, column, frame, marks, engines), intervals)
+        for column in table.columns
+    ]
     lines = [
         Line(row.system, row.label or row.system, row.note, [cells[position] for cells in columns])
         for position, row in enumerate(table.rows)
@@ -156,6 +170,25 @@ def _column(
         cells.append(Cell(mean, std, column.digits, marks=shown))
         trained.append(bool(found["seed"].notna().any()))
     return _with_best(cells, trained) if is_ranking_measure(column.measure) else cells
+
+
+def _intervals(significance: Mapping[str, Any]) -> dict[tuple[str, str], Ends]:
+    means = [mean for mean in significance.get("means", []) if mean["low"] is not None]
+    return {
+        (mean["system"], mean["collection"]): Ends(mean["low"], mean["high"], significance["interval"]["level"])
+        for mean in means
+    }
+
+
+def _with_intervals(
+    table: Table, column: Column, cells: list[Cell], intervals: Mapping[tuple[str, str], Ends]
+) -> list[Cell]:
+    if column.measure != table.test_measure:
+        return cells
+    return [
+        cell if cell.mean is None else cell._replace(interval=intervals.get((row.system, column.collection)))
+        for row, cell in zip(table.rows, cells, strict=True)
+    ]
 
 
 def _with_best(cells: list[Cell], trained: Sequence[bool]) -> list[Cell]:

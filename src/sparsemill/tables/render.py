@@ -60,33 +60,33 @@ def _md_cell(cell: Cell) -> str:
 
 
 def comma_separated(table: Layout) -> str:
-    """For machines: unrounded means, deviations and marks, and what is cited; empty where there is nothing."""
+    """For machines: unrounded means, deviations, marks, intervals, and what is cited; empty where there is nothing."""
     titles = [f"{header.group} {header.label}".strip() for header in table.headers]
-    cited = [any(line.cells[place].cited is not None for line in table.lines) for place in range(len(titles))]
+    columns = [[line.cells[place] for line in table.lines] for place in range(len(titles))]
+    kept = [(any(cell.interval for cell in cells), any(cell.cited for cell in cells)) for cells in columns]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    names = [name for title, more in zip(titles, cited, strict=True) for name in _csv_names(title, cited=more)]
+    names = [name for title, more in zip(titles, kept, strict=True) for name in _csv_names(title, *more)]
     writer.writerow(["system", "label", *names])
     for line in table.lines:
-        values = [
-            value for cell, more in zip(line.cells, cited, strict=True) for value in _csv_values(cell, cited=more)
-        ]
+        values = [value for cell, more in zip(line.cells, kept, strict=True) for value in _csv_values(cell, *more)]
         writer.writerow([line.system, line.label, *("" if value is None else value for value in values)])
     return buffer.getvalue()
 
 
-def _csv_names(title: str, *, cited: bool) -> list[str]:
-    added = ["published", "difference", "evidence"] if cited else []
+def _csv_names(title: str, interval: bool, cited: bool) -> list[str]:
+    added = ["low", "high"] * interval + ["published", "difference", "evidence"] * cited
     return [title, *(f"{title} {name}" for name in ("std", "marks", *added))]
 
 
-def _csv_values(cell: Cell, *, cited: bool) -> list[float | str | None]:
+def _csv_values(cell: Cell, interval: bool, cited: bool) -> list[float | str | None]:
     values: list[float | str | None] = [cell.mean, cell.std, marks_text(cell.marks)]
-    if not cited:
-        return values
-    if cell.cited is None:
-        return [*values, None, None, None]
-    return [*values, cell.cited.value, cell.cited.difference, cell.cited.evidence]
+    if interval:
+        values += cell.interval[:2] if cell.interval else (None, None)
+    if cited:
+        found = cell.cited
+        values += (None, None, None) if found is None else (found.value, found.difference, found.evidence)
+    return values
 
 
 # --- LaTeX -------------------------------------------------------------------------------------------------------
@@ -249,7 +249,15 @@ def _html_cell(cell: Cell) -> str:
         text += f' <span class="std">± {cell.std:.{cell.digits}f}</span>'
     marks = "".join(f"<sup{' class=worse' if mark.worse else ''}>{marks_text([mark])}</sup>" for mark in cell.marks)
     beside = f' <span class="published">({published})</span>{noted}' if published else ""
-    return f"<td>{text}{marks}{beside}</td>"
+    return f"<td{_html_interval(cell)}>{text}{marks}{beside}</td>"
+
+
+def _html_interval(cell: Cell) -> str:
+    """Shown while the pointer rests on the value."""
+    if cell.interval is None:
+        return ""
+    low, high = (f"{end:.{cell.digits}f}" for end in cell.interval[:2])
+    return f' title="{100 * cell.interval.level:g}% interval {low} to {high} (bootstrap over queries)"'
 
 
 WRITERS: dict[str, Callable[[Layout], str]] = {"md": markdown, "csv": comma_separated, "tex": latex, "html": html}
