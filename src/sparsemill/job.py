@@ -33,6 +33,8 @@ class Job:
         state: a folder that survives a failed run, for checkpoints.
         threads: CPU threads to use.
         facts: what the stage wants to keep in the manifest (counts, sizes).
+        describe: called last with the folder, its manifest, and the manifests of the inputs by name; files that it
+            writes are no outputs, so that they may speak of the commit and the machine.
     """
 
     stage: str
@@ -44,6 +46,7 @@ class Job:
     threads: int
     facts: dict[str, Any] = field(default_factory=dict)
     device: str = "cpu"
+    describe: Callable[[Path, dict[str, Any], dict[str, dict[str, Any]]], None] | None = None
 
     def input(self, name: str) -> Path:
         """The one input of that name."""
@@ -129,6 +132,9 @@ def _execute(job: Job, run: Callable[[Job], None]) -> None:
             started=started,
             device=job.device,
         )
+        if job.describe is not None:
+            known = {name: paths[0] for name, paths in job.inputs.items() if (paths[0] / manifest.NAME).exists()}
+            job.describe(folder, described, {name: manifest.read(path) for name, path in known.items()})
         manifest.write(folder, described)
     shutil.rmtree(job.state, ignore_errors=True)
 

@@ -11,7 +11,9 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from sparsemill.errors import UserError
 from sparsemill.files import canonical_json
+from sparsemill.retrieval.ir_metadata import GOAL
 from sparsemill.study import check, edges, plan, revisions, specs, targets
+from sparsemill.study.goal import research_goal
 from sparsemill.study.load import load_study
 
 # Jobs use this interpreter and this checkout, also inside conda environments.
@@ -45,6 +47,8 @@ onstart:  # a dry run shows the plan without them
 
 RESULTS = Path(study.results)
 # Training streams to the store if there is one. It is no input: a store that was deleted must train nothing again.
+# What sidecars of runs say of the study; no input either, or a new table would search again.
+os.environ.update({GOAL: canonical_json(research_goal(study))})
 os.environ.update(SPARSEMILL_STORE=str(RESULTS / "store") if study.tracking.live else "")
 NVIDIA = Path(os.sep, "dev", "nvidia0")
 GPUS = int(study.device != "cpu" and (shutil.which("nvidia-smi") is not None or NVIDIA.exists()))

@@ -7,6 +7,7 @@ from sparsemill.job import Job, main
 
 def run(job: Job) -> None:
     from sparsemill.data.collection import read_queries
+    from sparsemill.retrieval.ir_metadata import write_sidecar
     from sparsemill.retrieval.queries import open_job_queries
     from sparsemill.retrieval.retriever import open_search, retrieve_each
     from sparsemill.retrieval.sidecar import write_described_run
@@ -17,6 +18,7 @@ def run(job: Job) -> None:
     queries = read_queries(job.input("collection"), split=spec["split"])
     drop = {"drop": True, "keep": False}[spec["self_hits"]]
     found = retrieve_each(search, queries, depth=spec["depth"], drop_self_hits=drop)
+    job.describe = write_sidecar
     job.facts.update(write_described_run(job.out, found, spec))
 
 

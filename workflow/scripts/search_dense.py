@@ -9,6 +9,7 @@ def run(job: Job) -> None:
     """Write the run and its sidecar."""
     from sparsemill.data.collection import read_corpus, read_queries
     from sparsemill.retrieval.dense import search_dense
+    from sparsemill.retrieval.ir_metadata import write_sidecar
     from sparsemill.retrieval.sidecar import remove_self_hits, write_described_run
     from sparsemill.teachers.cache import load_embeddings
 
@@ -23,6 +24,7 @@ def run(job: Job) -> None:
         k=spec["depth"] + 1,
     )
     kept = remove_self_hits(found, depth=spec["depth"], drop=spec["self_hits"] == "drop")
+    job.describe = write_sidecar
     job.facts.update(write_described_run(job.out, kept, spec))
 
 
