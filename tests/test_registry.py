@@ -6,13 +6,14 @@ from typing import Any
 
 import ir_datasets
 import pytest
+import yaml
 
 from sparsemill.data.irds import judged_subsets
 from sparsemill.errors import UserError
 from sparsemill.study import edges, specs
 from sparsemill.study.groups import members, shares
 from sparsemill.study.load import load_study
-from sparsemill.study.models import SplitOf, Study
+from sparsemill.study.models import SplitOf, Study, Table
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 BY_ID = load_study({"presets": []}, CONFIG)
@@ -92,3 +93,19 @@ def test_mistakes_of_splits_are_told() -> None:
     with pytest.raises(UserError, match=r"idfs.x.collections: no collection with documents of its own 'trec-dl19'"):
         load_study({"presets": [], "idfs": idf}, CONFIG)
     assert isinstance(BY_ID.collections["trec-dl20"], SplitOf)
+
+
+@pytest.mark.parametrize("overlay", ["papers_demo", "papers_paper"])
+def test_every_table_of_the_papers_can_be_tested_and_rendered(overlay: str) -> None:
+    study = load_study(yaml.safe_load((CONFIG / "overlays" / f"{overlay}.yaml").read_text()), CONFIG)
+    for table in study.tables:
+        tested = Table(**specs.test_significance(study, table)["table"])
+        assert specs.render_table(study, table)["stage_version"] >= 2
+        kept = {row.system for row in study.tables[table].rows if row.system}
+        assert {row.system for row in tested.rows} - {""} == kept
+    if overlay == "papers_paper":
+        groups = specs.render_table(study, "inference-free-table-3")["groups"]
+        assert groups == {"beir-13": shares(study, "beir-13")}
+        keys = edges.closure(study, ["tables/inference-free-table-2"])
+        assert "evaluations/ours/seed-0/trec-dl19/lucene" in keys
+        assert "indexes/ours/seed-0/msmarco/lucene" in keys

@@ -435,7 +435,7 @@ def collect_results(study: Study) -> Spec:
 
 def _tested(table: Table) -> Table:
     """What the tests and intervals of a table need: systems, comparisons, places; never its labels or other columns."""
-    rows = [Row(system=row.system, compare=row.compare) for row in table.rows if row.system]
+    rows = [Row(system=row.system, compare=row.compare) for row in table.measured_rows]
     tested = [column for column in table.measured_columns if column.measure == table.test_measure]
     columns = [Column(measure=column.measure, collection=column.collection) for column in tested]
     # A table has a row and a column, also where nothing is compared.
