@@ -134,12 +134,15 @@ def test_latency_is_measured_where_it_is_shown(demo: Study, wide: Study) -> None
     assert plan.costs(load(presets=[], tables=none), "latency") == []
 
 
-def test_tests_read_what_they_compare(wide: Study) -> None:
-    assert plan.table_evaluations(wide, "t") == [
+def test_tests_and_intervals_read_every_row_and_what_it_is_compared_with(wide: Study) -> None:
+    systems = dict.fromkeys(name for row in wide.tables["t"].rows for name in (row.system, *row.compare))
+    found = plan.table_evaluations(wide, "t")
+    assert list(dict.fromkeys(key.split("/")[1] for key in found)) == list(systems)
+    assert {key for key in found if "/x/" in key or "/bm25/" in key} == {
         "evaluations/x/seed-0/pydocs/lucene",
         "evaluations/x/seed-1/pydocs/lucene",
         "evaluations/bm25/fixed/pydocs/lucene",
-    ]
+    }
 
 
 def test_the_second_engine_can_be_left_out(demo: Study) -> None:
