@@ -55,7 +55,7 @@ def evaluations(study: Study) -> list[str]:
 def table_evaluations(study: Study, table: str) -> list[str]:
     """Keys of the evaluations that a table's tests and intervals are about: of every row, for its test measure."""
     chosen = study.tables[table]
-    systems = dict.fromkeys(system for row in chosen.rows if row.system for system in (row.system, *row.compare))
+    systems = dict.fromkeys(system for row in chosen.measured_rows for system in (row.system, *row.compare))
     tested = dict.fromkeys(
         column.collection for column in chosen.measured_columns if column.measure == chosen.test_measure
     )
