@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from sparsemill.errors import UserError
+from sparsemill.study import plan, specs
 from sparsemill.study.load import load_study
 from sparsemill.study.models import Published, Study
 from sparsemill.study.published import Value, checked_values, values
@@ -160,3 +161,18 @@ def test_mistakes_are_told_in_one_line() -> None:
     assert "published.x: row r has 1 values for 2 columns" in told(block(rows={"r": {"values": [1]}}))
     assert "row ours names a system to check, but no tier" in told(block(tier=None))
     assert "'printed', 'quoted'" in told(block(evidence="guessed"))
+
+
+@pytest.mark.parametrize("overlay", ["beir_bm25", "beir_scifact", "beir_nfcorpus", "irds_scifact"])
+def test_overlays_check_bm25_against_anserini(overlay: str) -> None:
+    text = (CONFIG / "overlays" / f"{overlay}.yaml").read_text(encoding="utf-8")
+    study = load_study(yaml.safe_load(text), CONFIG)
+    checked = specs.check_expected(study)["expected"]
+    assert "expected" in plan.results(study)
+    assert {value["tier"] for value in checked} == {"untrained"}
+    found = {(value["system"], value["collection"]): value["value"] for value in checked if value["measure"] != "R@100"}
+    ndcg = {"scifact": (0.6789, 0.6647), "nfcorpus": (0.3218, 0.3254)}
+    shown = {name: values for name, values in ndcg.items() if name in study.collections}
+    systems = ("bm25", "bm25-multifield")
+    assert found == {(system, name): shown[name][place] for name in shown for place, system in enumerate(systems)}
+    assert len(checked) == 4 * len(shown)

@@ -11,6 +11,7 @@ from sparsemill.files import read_json
 
 TIERS = {
     "expected": "Values of the study's own",
+    "untrained": "What needs no training, against others' software",
     "released checkpoint": "Released checkpoints, against model cards and re-runs",
     "retrained": "Retrained models, against their papers",
     "claim": "Claims, by a paired test",

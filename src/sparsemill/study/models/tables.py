@@ -102,7 +102,7 @@ class Expected(Model):
     tolerance: float = Field(gt=0, description="ok within it, near within three times it, else fail")
     source: str = Field(description="where the value was published, for example `2411.04403, Table 2`")
     scale: Scale | None = Field(default=None, description="scale at which it is expected (null: at any)")
-    tier: Annotated[Literal["expected", "released checkpoint", "retrained"], LATER] = Field(
+    tier: Annotated[Literal["expected", "untrained", "released checkpoint", "retrained"], LATER] = Field(
         default="expected", description="expected: a value of one's own; the others are those of `published`"
     )
 
