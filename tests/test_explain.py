@@ -124,7 +124,14 @@ def test_sparsity_counts_what_the_index_holds(retriever: Path) -> None:
     # Weight 0.004 of "the" rounds to 0. Queries: {the, shortest, graph, path}, {<b>, array}, {}: "unjudged" is unknown.
     shared = (2 / 3 + 1 / 3 + 1 / 3 + 1 / 3) / 3  # graph 1/3 * 2/3, shortest 1/3 * 1/3, path, array
     assert found == pytest.approx(
-        {"FLOPS": shared, "tokens/doc": 8 / 3, "tokens/query": 2, "documents": 3, "postings": 8}
+        {
+            "FLOPS": shared,
+            "tokens/doc": 8 / 3,
+            "tokens/query": 2,
+            "documents": 3,
+            "postings": 8,
+            "postings/query": 3 * shared,
+        }
     )
     assert manifest["facts"]["queries"] == 3
 
@@ -140,4 +147,6 @@ def test_sparsity_of_bm25_counts_the_queries_of_the_split(retriever: Path) -> No
     call("measure_sparsity", retriever / "out", spec, vectors=cached, collection=retriever / "collection")
     found = json.loads((retriever / "out" / "sparsity.json").read_text())
     # Two queries, p_q = (1/2, 1); p_d = (2/3, 1/3).
-    assert found == pytest.approx({"FLOPS": 2 / 3, "tokens/doc": 1, "tokens/query": 1.5, "documents": 3, "postings": 3})
+    assert found == pytest.approx(
+        {"FLOPS": 2 / 3, "tokens/doc": 1, "tokens/query": 1.5, "documents": 3, "postings": 3, "postings/query": 2}
+    )

@@ -21,8 +21,10 @@ def test_hand_computed_flops() -> None:
     # p_q = (1, 1/2, 0), p_d = (1/2, 1/4, 1/2)
     assert found.flops == pytest.approx(1 / 2 + 1 / 8)
     assert found.named() == pytest.approx(
-        {"FLOPS": 0.625, "tokens/doc": 5 / 4, "tokens/query": 1.5, "documents": 4, "postings": 5}
+        {"FLOPS": 0.625, "tokens/doc": 5 / 4, "tokens/query": 1.5, "documents": 4, "postings": 5, "postings/query": 2.5}
     )
+    # By hand: the first token is in 2 documents, the second in 1; the first query reads 2 + 1 postings, the second 2.
+    assert found.named()["postings/query"] == (3 + 2) / 2
 
 
 def test_flops_is_the_mean_number_of_shared_tokens_over_all_pairs() -> None:

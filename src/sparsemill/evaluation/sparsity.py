@@ -45,6 +45,8 @@ class Sparsity(NamedTuple):
             "tokens/query": self.query_tokens,
             "documents": self.documents,
             "postings": self.postings,
+            # Every posting of a query's tokens: what exhaustive scoring reads.
+            "postings/query": self.flops * self.documents,
         }
 
 

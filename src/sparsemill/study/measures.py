@@ -8,7 +8,7 @@ from sparsemill.evaluation.measures import KNOWN, is_ranking_measure
 from sparsemill.study.hints import nearest
 from sparsemill.study.models import Study
 
-SPARSITY = ("FLOPS", "tokens/doc", "tokens/query", "postings")
+SPARSITY = ("FLOPS", "tokens/doc", "tokens/query", "postings", "postings/query")
 LATENCY = ("latency/BM25", *(f"{side}{name}_ms" for side in ("", "bm25_") for name in ("p50", "p99", "mean")))
 COSTS = (*SPARSITY, *LATENCY)
 

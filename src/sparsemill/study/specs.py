@@ -54,7 +54,7 @@ VERSIONS = {
     "search_dense": 1,
     "fuse_runs": 1,
     "evaluate_run": 2,
-    "measure_sparsity": 1,
+    "measure_sparsity": 2,
     "measure_latency": 1,
     "collect_results": 1,
     "test_significance": 2,
