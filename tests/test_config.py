@@ -249,7 +249,7 @@ def test_wrong_values_name_the_path(config: Config, start: str) -> None:
         ),
         (
             {"training_sets": {"x": {"extends": "pydocs", "miner": "minilmm"}}},
-            "training_sets.x.miner: no experiment or teacher of kind bm25, dense, sparse 'minilmm'",
+            "x.miner: no experiment, released checkpoint or teacher of kind bm25, dense, sparse 'minilmm'",
         ),
         ({"pretrainings": {"x": {"extends": "pre-idf", "backbone": "x"}}}, "pretrainings.x.backbone: no backbone 'x'"),
         (
@@ -258,7 +258,7 @@ def test_wrong_values_name_the_path(config: Config, start: str) -> None:
         ),
         (
             {"tables": table(rows=[{"system": "our"}])},
-            "tables.t.rows: no experiment, teacher or ensemble 'our'; did you",
+            "tables.t.rows: no experiment, released checkpoint, teacher or ensemble 'our'; did you",
         ),
         (
             {"tables": table(rows=[{"system": "ours", "compare": ["bm25"]}])},
@@ -270,7 +270,7 @@ def test_wrong_values_name_the_path(config: Config, start: str) -> None:
         ),
         (
             {"figures": {"f": {"extends": "activation", "systems": ["bm25"]}}},
-            "figures.f.systems: no experiment 'bm25'",
+            "figures.f.systems: no experiment or released checkpoint 'bm25'",
         ),
         ({"figures": {"f": {"extends": "activation", "collection": "x"}}}, "figures.f.collection: no collection 'x'"),
         (
@@ -279,7 +279,7 @@ def test_wrong_values_name_the_path(config: Config, start: str) -> None:
         ),
         (
             {"explanations": {"e": {"extends": "pydocs", "baseline": "bm"}}},
-            "explanations.e.baseline: no experiment, teacher",
+            "explanations.e.baseline: no experiment, released checkpoint, teacher",
         ),
         (
             {
@@ -287,7 +287,7 @@ def test_wrong_values_name_the_path(config: Config, start: str) -> None:
                     {"system": "x", "collection": "pydocs", "measure": "AP", "value": 1, "tolerance": 1, "source": ""}
                 ]
             },
-            "expected.system: no experiment, teacher or ensemble 'x'",
+            "expected.system: no experiment, released checkpoint, teacher or ensemble 'x'",
         ),
     ],
 )

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUTPUTS = {
     "fetch_collection": ["corpus.parquet", "queries.parquet", "qrels.parquet"],
     "prepare_backbone": ["model.safetensors"],
+    "prepare_released": ["tokenizer.json"],
     "count_idf": ["idf.json"],
     "embed_teacher": [],
     "score_teacher": ["scores.parquet"],

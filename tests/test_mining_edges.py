@@ -179,7 +179,10 @@ PAIRS = {"kind": "pairs", "path": "a", "format": "jsonl"}
 @pytest.mark.parametrize(
     ("sets", "message"),
     [
-        ({"x": {"extends": "pydocs", "miners": ["bm25", "ours2"]}}, "training_sets.x.miners: no experiment or teacher"),
+        (
+            {"x": {"extends": "pydocs", "miners": ["bm25", "ours2"]}},
+            "training_sets.x.miners: no experiment, released checkpoint or teacher",
+        ),
         ({"x": {"kind": "mixture", "sets": {"pydoc": 1}}}, "training_sets.x.sets: no training set that is no mixture"),
         (
             {"x": {"kind": "mixture", "sets": {"y": 1}}, "y": {"kind": "mixture", "sets": {"pydocs": 1}}},

@@ -64,7 +64,9 @@ def test_an_entry_whose_scale_is_null_is_left_out_with_those_that_extend_it() ->
     assert not {"base", "child", "stubborn"} & set(found)
     assert found["deeper"].steps == 70
     table = {"caption": "", "rows": [{"system": "base"}], "columns": [{"measure": "AP", "collection": "pydocs"}]}
-    assert "no experiment, teacher or ensemble 'base'" in told(scale="one-gpu", experiments=SCALED, tables={"t": table})
+    assert "no experiment, released checkpoint, teacher or ensemble 'base'" in told(
+        scale="one-gpu", experiments=SCALED, tables={"t": table}
+    )
 
 
 def test_sweeps_have_scales_and_their_points_keep_their_values() -> None:

@@ -59,8 +59,9 @@ def anyof(names):
     return "|".join(sorted(map(re.escape, names), key=len, reverse=True)) or "(?!)"
 
 
+encoded_systems = [*study.experiments, *study.released]
 sparse_systems = [
-    *study.experiments,
+    *encoded_systems,
     *(name for name, teacher in study.teachers.items() if teacher.kind == "bm25"),
 ]
 embedded_systems = [name for name, teacher in study.teachers.items() if teacher.kind in ("dense", "sparse")]
@@ -76,6 +77,7 @@ wildcard_constraints:
     ensemble=anyof(study.ensembles),
     pretraining=anyof(study.pretrainings),
     experiment=anyof(study.experiments),
+    released=anyof(study.released),
     table=anyof(study.tables),
     figure=anyof(study.figures),
     explanation=anyof(study.explanations),
@@ -89,7 +91,7 @@ wildcard_constraints:
 
 def query_gpus(wildcards):
     """GPUs of a search: those of a system whose queries go through an encoder."""
-    chosen = study.experiments.get(wildcards.get("system") or wildcards.miner)
+    chosen = specs.retrievers(study).get(wildcards.get("system") or wildcards.miner)
     return GPUS if chosen is not None and chosen.siamese else 0
 
 

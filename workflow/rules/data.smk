@@ -51,6 +51,31 @@ rule prepare_backbone:
         command("prepare_backbone")
 
 
+rule prepare_released:
+    # A released checkpoint as a retriever.
+    input:
+        unpack(parents("released/{released}/fixed")),
+    output:
+        manifest=path("released/{released}/fixed/manifest.json"),
+        tokenizer=path("released/{released}/fixed/tokenizer.json"),
+    log:
+        path("logs/released/{released}/fixed.log"),
+    benchmark:
+        path("benchmarks/released/{released}/fixed.tsv")
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+    params:
+        inputs=inputs("released/{released}/fixed"),
+        out=out("released/{released}/fixed"),
+        key=key("released/{released}/fixed"),
+        spec=spec(specs.prepare_released, "released"),
+    shell:
+        command("prepare_released")
+
+
 rule count_idf:
     # Inverse document frequencies of word pieces, counted or from a file.
     input:

@@ -2,15 +2,17 @@
 rule encode_corpus:
     # Sparse vectors of one shard of a collection.
     input:
-        unpack(parents("vectors/{experiment}/seed-{seed}/{collection}/shard-{shard}")),
+        unpack(parents("vectors/{system}/{variant}/{collection}/shard-{shard}")),
     output:
-        manifest=path("vectors/{experiment}/seed-{seed}/{collection}/shard-{shard}/manifest.json"),
-        vectors=path("vectors/{experiment}/seed-{seed}/{collection}/shard-{shard}/vectors.npz"),
-        ids=path("vectors/{experiment}/seed-{seed}/{collection}/shard-{shard}/ids.txt"),
+        manifest=path("vectors/{system}/{variant}/{collection}/shard-{shard}/manifest.json"),
+        vectors=path("vectors/{system}/{variant}/{collection}/shard-{shard}/vectors.npz"),
+        ids=path("vectors/{system}/{variant}/{collection}/shard-{shard}/ids.txt"),
     log:
-        path("logs/vectors/{experiment}/seed-{seed}/{collection}/shard-{shard}.log"),
+        path("logs/vectors/{system}/{variant}/{collection}/shard-{shard}.log"),
     benchmark:
-        path("benchmarks/vectors/{experiment}/seed-{seed}/{collection}/shard-{shard}.tsv")
+        path("benchmarks/vectors/{system}/{variant}/{collection}/shard-{shard}.tsv")
+    wildcard_constraints:
+        system=anyof(encoded_systems),
     conda:
         "../../envs/torch.yaml"
     threads: 1
@@ -18,10 +20,10 @@ rule encode_corpus:
         gpu=GPUS,
         mem_mb=4000,
     params:
-        inputs=inputs("vectors/{experiment}/seed-{seed}/{collection}/shard-{shard}"),
-        out=out("vectors/{experiment}/seed-{seed}/{collection}/shard-{shard}"),
-        key=key("vectors/{experiment}/seed-{seed}/{collection}/shard-{shard}"),
-        spec=spec(specs.encode_corpus, "experiment", "shard"),
+        inputs=inputs("vectors/{system}/{variant}/{collection}/shard-{shard}"),
+        out=out("vectors/{system}/{variant}/{collection}/shard-{shard}"),
+        key=key("vectors/{system}/{variant}/{collection}/shard-{shard}"),
+        spec=spec(specs.encode_corpus, "system", "shard"),
     shell:
         command("encode_corpus")
 
@@ -54,7 +56,7 @@ rule build_index:
 
 
 rule search:
-    # The run of BM25 or of a trained retriever.
+    # The run of BM25, or of a trained or released retriever.
     input:
         unpack(parents("runs/{system}/{variant}/{collection}/{engine}")),
     output:

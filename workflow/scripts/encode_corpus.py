@@ -1,4 +1,4 @@
-"""Encode one shard of a collection's documents with a trained retriever."""
+"""Encode one shard of a collection's documents with a trained or released retriever."""
 
 import sys
 

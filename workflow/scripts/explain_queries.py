@@ -54,6 +54,7 @@ def read_system(job: Job, number: int, results: Any, wanted: set[str]) -> Any:
     folder, encoders = job.input(f"model_{number}"), job.spec.get("encoders", {})
     settings = {"query_length": job.spec["query_lengths"][system]}
     settings |= {"encoder": encoders[system]} if system in encoders else {}
+    settings |= {key: job.spec[key][system] for key in ("special_tokens",) if system in job.spec.get(key, {})}
     tokens = Tokens(folder, open_queries(folder, settings, idf=idf, threads=job.threads))
     vectors = read_vectors(job.inputs[f"vectors_{number}"], wanted, tokens.vocabulary)
     return System(label(job, system), results, vectors, tokens.weigh, tokens.split)

@@ -15,14 +15,14 @@ def run(job: Job) -> None:
     from sparsemill.evaluation.sparsity import count_active, sparsity
     from sparsemill.files import write_json
 
-    read = {"experiment": read_experiment, "bm25": read_embeddings, "sparse": read_embeddings}[job.spec["kind"]]
+    read = read_embeddings if job.spec["kind"] in ("bm25", "sparse") else read_retriever
     queries, documents = read(job)
     found = sparsity(count_active([queries]), count_active(documents))
     write_json(job.out / "sparsity.json", found.named())
     job.facts.update(queries=queries.shape[0], documents=found.documents, postings=found.postings)
 
 
-def read_experiment(job: Job) -> tuple[Any, Iterator[Any]]:
+def read_retriever(job: Job) -> tuple[Any, Iterator[Any]]:
     """Queries encoded by `model` (with `idf`, if given) and documents of the `vectors` shards, both quantised."""
     from sparsemill.data.collection import read_queries
     from sparsemill.retrieval.queries import open_queries

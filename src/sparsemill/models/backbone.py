@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from sparsemill.errors import UserError
+from sparsemill.files import read_json
 from sparsemill.models.encoder import special_ids
 from sparsemill.models.max_logits import max_logits
 from sparsemill.models.transform import HEADS, set_identity_transform
@@ -42,7 +43,33 @@ def _adjust(config: Any, backbone: Backbone, folder: Path) -> None:
         config.decoder_bias = True
 
 
-def _load(backbone: Backbone, folder: Path) -> tuple[Any, Any]:
+def _tie_decoder(model: Any, folder: Path, missing: set[str]) -> None:
+    """Give the decoder a copy of the embeddings where the checkpoint holds none and its config does not say otherwise.
+
+    transformers did so before version 5, and code that comes with older checkpoints relies on it.
+    """
+    decoder = model.get_output_embeddings()
+    name = next((name for name, module in model.named_modules() if module is decoder), "")
+    if f"{name}.weight" in missing and read_json(folder / "config.json").get("tie_word_embeddings", True):
+        with torch.no_grad():
+            decoder.weight.copy_(model.get_input_embeddings().weight)
+        missing.discard(f"{name}.weight")
+        model.config.tie_word_embeddings = False
+
+
+def load_language_model(
+    backbone: Backbone, folder: Path, *, hint: str = "for a checkpoint without an MLM head set `transform: identity`"
+) -> tuple[Any, Any]:
+    """A masked language model and its tokenizer, as many tokens in one as in the other.
+
+    Args:
+        backbone: its description.
+        folder: its files.
+        hint: what a user can do about weights that are missing.
+
+    Raises:
+        UserError: they cannot be loaded, weights are missing, or the tokenizer has more tokens than the model.
+    """
     from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 
     code = code_options(backbone.weights, folder)
@@ -53,9 +80,10 @@ def _load(backbone: Backbone, folder: Path) -> tuple[Any, Any]:
         model, report = AutoModelForMaskedLM.from_pretrained(folder, config=config, **code, output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(folder, **code)
     expected = HEADS if backbone.transform == "identity" else () if biased else ("decoder.bias",)
-    missing = sorted(key for key in report["missing_keys"] if not key.startswith(expected))
+    absent = set(report["missing_keys"])
+    _tie_decoder(model, folder, absent)
+    missing = sorted(key for key in absent if not key.startswith(expected))
     if missing:
-        hint = "for a checkpoint without an MLM head set `transform: identity`"
         raise UserError(f"{folder}: holds no {missing[0]} ({len(missing)} weights are missing); {hint}")
     if getattr(model.get_output_embeddings(), "bias", None) is None:
         raise UserError(f"{folder}: the decoder of {type(model).__name__} has no bias, which special tokens need")
@@ -117,7 +145,7 @@ def prepare_backbone(backbone: Backbone, texts: Sequence[str], out: Path) -> dic
     """
     folder = model_folder(backbone.weights)
     torch.manual_seed(0)
-    model, tokenizer = _load(backbone, folder)
+    model, tokenizer = load_language_model(backbone, folder)
     if backbone.transform == "identity":
         set_identity_transform(model, folder)
     facts: dict[str, float | int] = {"parameters": model.num_parameters(), "layers": model.config.num_hidden_layers}

@@ -20,18 +20,26 @@ SPECIAL_BIAS = -1e4
 """Decoder bias of special tokens: below any logit, so that relu zeroes them in every implementation."""
 
 
-def query_weights(folder: Path, idf: Path | None) -> dict[str, float]:
+FRAME = ("pad_token", "cls_token", "sep_token")
+"""Special tokens that stand around a text and not in it."""
+
+
+def query_weights(folder: Path, idf: Path | None, *, special_tokens: str = "zero") -> dict[str, float]:
     """Weight of every vocabulary token on the query side.
 
     Args:
         folder: holds `tokenizer.json`.
         idf: an `idf.json` that names every token, or None for the binary query (2411.04403, Eq. 2).
+        special_tokens: `zero`; or `keep`: [PAD], [CLS] and [SEP] alone weigh nothing (SpladeDoc of naver/splade).
 
     Returns:
         token -> weight in id order: its IDF (Eq. 5) or 1, and 0 for special tokens.
     """
     tokenizer = read_tokenizer(folder)
     special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
+    if special_tokens == "keep":
+        names = AutoTokenizer.from_pretrained(folder, local_files_only=True).special_tokens_map
+        special = {names[name] for name in FRAME if name in names}
     table: dict[str, float] = read_json(idf) if idf is not None else {}
     tokens = [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
     missing = [token for token in tokens if idf is not None and token not in table]
@@ -61,6 +69,7 @@ def text_modules(
     key: str = "document_length",
     representation: str = "max",
     activation: str = "log1p_relu",
+    special_tokens: str = "zero",
     trust_remote_code: bool = False,
 ) -> tuple[Transformer, SpladePooling]:
     """A masked language model and its pooling, special tokens made inactive.
@@ -71,6 +80,7 @@ def text_modules(
         key: what the length is called in the config.
         representation: `max` or `sum`.
         activation: see `sparsemill.models.activation.activate`.
+        special_tokens: `zero`; or `keep`: they stay active (released models).
         trust_remote_code: run the code that lies in the folder.
 
     Raises:
@@ -93,8 +103,9 @@ def text_modules(
     size, tokens = language_model.config.vocab_size, len(transformer.tokenizer)
     if size != tokens:
         raise UserError(f"{folder}: the model has {size} tokens, its tokenizer {tokens}; make it a backbone")
-    with torch.no_grad():
-        decoder.bias[special_ids(transformer.tokenizer)] = SPECIAL_BIAS
+    if special_tokens == "zero":
+        with torch.no_grad():
+            decoder.bias[special_ids(transformer.tokenizer)] = SPECIAL_BIAS
     pooling = SpladePooling(
         pooling_strategy=representation, activation_function=ACTIVATIONS[activation], embedding_dimension=size
     )
@@ -126,7 +137,7 @@ def build_encoder(
         query_length: tokens kept of a query, which gets no special tokens.
         document_length: tokens kept of a document, special tokens included.
         trained: the query weights are parameters that training changes.
-        options: `representation`, `activation` and `trust_remote_code`, see `text_modules`.
+        options: `representation`, `activation`, `special_tokens` and `trust_remote_code`, see `text_modules`.
 
     Raises:
         UserError: as `text_modules`.

@@ -33,7 +33,7 @@ def build_siamese(
         lexical: a query keeps the weights of its own tokens only (SPLADE-lexical); special tokens are none of them.
         query_length: tokens kept of a query, special tokens included.
         document_length: tokens kept of a document, special tokens included.
-        options: `representation`, `activation` and `trust_remote_code`, see `text_modules`.
+        options: `representation`, `activation`, `special_tokens` and `trust_remote_code`, see `text_modules`.
 
     Raises:
         UserError: as `text_modules`, or the two models have different vocabularies.
@@ -47,7 +47,8 @@ def build_siamese(
     queries[0].query_length = query_length  # which the transformer applies to queries, also where it is shared
     if lexical:
         tokenizer = AutoTokenizer.from_pretrained(folder, model_max_length=query_length)
-        presence = weight_vector(query_weights(folder, None), tokenizer)
+        present = query_weights(folder, None, special_tokens=options.get("special_tokens", "zero"))
+        presence = weight_vector(present, tokenizer)
         queries.append(SparseStaticEmbedding(tokenizer=tokenizer, weight=presence, frozen=True))
     # Documents first: shared modules are saved under the name of the first route.
     router = Router(sub_modules={"document": documents, "query": queries}, default_route="document")

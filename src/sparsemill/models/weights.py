@@ -50,6 +50,38 @@ def _local_folder(weights: FolderWeights) -> Path:
     return folder
 
 
+def repository_folder(weights: Weights) -> Path:
+    """The local folder of a repository, whatever its files are; downloads only for `kind: hub`.
+
+    Raises:
+        UserError: not installed, another version, another checksum, no such folder, or unreachable hub.
+    """
+    if isinstance(weights, PackageWeights):
+        return _package_folder(weights)
+    if isinstance(weights, HubWeights):
+        return _hub_folder(weights)
+    if not Path(weights.path).is_dir():
+        raise UserError(f"{weights.path}: no such folder")
+    return Path(weights.path)
+
+
+def check_language_model(folder: Path) -> None:
+    """Raise a UserError unless the folder holds config, weights and tokenizer of a model; pickles are never read."""
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: no config.json; expected a model folder in the hub's format")
+    if not (folder / FILE).is_file():
+        raise UserError(
+            f"{folder}: no {FILE}, and pickles (pytorch_model.bin) are never read; give a commit that has it, such as "
+            "the hub's converter offers as a pull request, or convert the weights yourself and use `kind: folder`"
+        )
+    _check_tokenizer(folder)
+
+
+def _check_tokenizer(folder: Path) -> None:
+    if not any((folder / name).is_file() for name in VOCABULARIES):
+        raise UserError(f"{folder}: no tokenizer; expected one of {', '.join(VOCABULARIES)}")
+
+
 def _hub_folder(weights: HubWeights) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
@@ -76,8 +108,7 @@ def model_folder(weights: Weights) -> Path:
         folder = _local_folder(weights)
     else:
         folder = _hub_folder(weights)
-    if not any((folder / name).is_file() for name in VOCABULARIES):
-        raise UserError(f"{folder}: no tokenizer; expected one of {', '.join(VOCABULARIES)}")
+    _check_tokenizer(folder)
     return folder
 
 

@@ -21,7 +21,7 @@ def open_queries(model: Path, spec: Mapping[str, Any], *, idf: Path | None = Non
     Args:
         model: what training wrote.
         spec: `query_length`, and `encoder` where queries go through one: `device`, `precision`, `tokens` and `prune`,
-            see `sparsemill.models.query_side.EncodedQueries`.
+            see `sparsemill.models.query_side.EncodedQueries`; of a released checkpoint's table `special_tokens`.
         idf: `idf.json` whose weights replace those of a table.
         threads: of torch.
 
@@ -29,7 +29,8 @@ def open_queries(model: Path, spec: Mapping[str, Any], *, idf: Path | None = Non
         UserError: a file is missing, or belongs to another model.
     """
     if "encoder" not in spec:
-        return QueryEncoder(model, query_length=spec["query_length"], idf=idf)
+        special_tokens = spec.get("special_tokens", "zero")
+        return QueryEncoder(model, query_length=spec["query_length"], idf=idf, special_tokens=special_tokens)
     from sparsemill.device import set_torch_threads
     from sparsemill.models.query_side import EncodedQueries
 

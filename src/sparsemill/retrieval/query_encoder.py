@@ -21,12 +21,15 @@ class QueryEncoder:
         model: folder with `tokenizer.json` and `query_weights.json`.
         query_length: tokens kept of a query, counted before repeated ones are merged.
         idf: `idf.json` whose weights replace those of the model, special tokens staying 0 (None: the model's own).
+        special_tokens: `zero`; or `keep`: those of the table count too, where a text holds such tokens.
 
     Raises:
         UserError: a file is missing, or the table does not hold just the tokens of the tokenizer.
     """
 
-    def __init__(self, model: Path, *, query_length: int, idf: Path | None = None) -> None:
+    def __init__(
+        self, model: Path, *, query_length: int, idf: Path | None = None, special_tokens: str = "zero"
+    ) -> None:
         self._tokenizer = read_tokenizer(model)
         self._length = query_length
         path = idf or model / QUERY_WEIGHTS
@@ -37,8 +40,9 @@ class QueryEncoder:
             some = ", ".join(map(repr, sorted(different)[:3]))
             raise UserError(f"{path}: {len(different)} tokens differ from {model / TOKENIZER}, for example {some}")
         self._weights = np.array([table[token] for token in vocabulary], dtype=np.float32)
-        special = [token for token, added in self._tokenizer.get_added_tokens_decoder().items() if added.special]
-        self._weights[special] = 0
+        if special_tokens == "zero":
+            special = [token for token, added in self._tokenizer.get_added_tokens_decoder().items() if added.special]
+            self._weights[special] = 0
 
     def encode(self, texts: Sequence[str]) -> Any:
         """CSR float32 [texts, vocabulary]: weight of each token that is there, however often.

@@ -20,6 +20,11 @@ from sparsemill.study.models import (
     TrainingSet,
 )
 from sparsemill.study.sharing import check_shared_models
+from sparsemill.study.specs import retrievers
+
+SYSTEM = "experiment, released checkpoint, teacher or ensemble"
+ENCODED = "experiment or released checkpoint"
+"""What a row names; what has a model of its own."""
 
 DOCUMENTS = "collection with documents of its own"
 Reference = tuple[str, str, Iterable[str], str]
@@ -81,8 +86,8 @@ def _mined(study: Study, name: str) -> Iterator[Reference]:
         yield f"{where}.collection", entry.collection, corpora(study), DOCUMENTS
         siamese = [teacher for teacher, spec in study.teachers.items() if spec.kind in SIAMESE]
         for miner in entry.searchers:
-            what = f"experiment or teacher of kind {', '.join(SIAMESE)}"
-            yield f"{where}.{'miners' if entry.miners else 'miner'}", miner, [*study.experiments, *siamese], what
+            what = f"experiment, released checkpoint or teacher of kind {', '.join(SIAMESE)}"
+            yield f"{where}.{'miners' if entry.miners else 'miner'}", miner, [*retrievers(study), *siamese], what
         if entry.false_negatives is not None:
             yield f"{where}.false_negatives.teacher", entry.false_negatives.teacher, study.teachers, "teacher"
 
@@ -105,7 +110,7 @@ def _shown(study: Study) -> Iterator[Reference]:
     for name, table in study.tables.items():
         yield from _cited(study, name)
         for row in table.measured_rows:
-            yield f"tables.{name}.rows", row.system, systems, "experiment, teacher or ensemble"
+            yield f"tables.{name}.rows", row.system, systems, SYSTEM
             for other in row.compare:
                 yield f"tables.{name}.rows.{row.system}.compare", other, [r.system for r in table.rows], "row"
         for column in table.measured_columns:
@@ -117,18 +122,16 @@ def _shown(study: Study) -> Iterator[Reference]:
         drawn = (places, "collection or group") if any_system else (study.collections, "collection")
         yield f"figures.{name}.collection", figure.collection, *drawn
         for system in figure.systems:
-            valid, kind = (
-                (systems, "experiment, teacher or ensemble") if any_system else (study.experiments, "experiment")
-            )
+            valid, kind = (systems, SYSTEM) if any_system else (retrievers(study), ENCODED)
             yield f"figures.{name}.systems", system, valid, kind
     for name, page in study.explanations.items():
         yield f"explanations.{name}.collection", page.collection, study.collections, "collection"
         for system in page.systems:
-            yield f"explanations.{name}.systems", system, study.experiments, "experiment"
+            yield f"explanations.{name}.systems", system, retrievers(study), ENCODED
         if page.baseline is not None:
-            yield f"explanations.{name}.baseline", page.baseline, systems, "experiment, teacher or ensemble"
+            yield f"explanations.{name}.baseline", page.baseline, systems, SYSTEM
     for expected in study.expected:
-        yield "expected.system", expected.system, systems, "experiment, teacher or ensemble"
+        yield "expected.system", expected.system, systems, SYSTEM
         yield "expected.collection", expected.collection, places, "collection or group"
 
 
@@ -151,22 +154,23 @@ def candidates_only(study: Study, name: str) -> str:
 def system_names(study: Study) -> list[str]:
     """Names of everything that can be a row of a table."""
     ranking = [name for name in (*study.teachers, *study.ensembles) if not candidates_only(study, name)]
-    return [*study.experiments, *ranking]
+    return [*retrievers(study), *ranking]
 
 
 def _unknown(study: Study, where: str, name: str, valid: Iterable[str], kind: str) -> UserError:
-    culprit = candidates_only(study, name) if kind == "experiment, teacher or ensemble" else ""
+    culprit = candidates_only(study, name) if kind == SYSTEM else ""
     if culprit:
         what = "" if culprit == name else f"has the teacher {culprit}, which "
         return UserError(
             f"config: {where}: {name} {what}is of kind {study.teachers[culprit].kind} and scores candidates only; "
-            f"a system that searches is an experiment, a teacher of kind {', '.join(SIAMESE)}, or an ensemble of such"
+            f"a system that searches is an experiment, a released checkpoint, a teacher of kind {', '.join(SIAMESE)}, "
+            "or an ensemble of such"
         )
     return UserError(f"config: {where}: no {kind} {name!r}; {nearest(name, valid)}")
 
 
 def _check_names_are_distinct(study: Study) -> None:
-    for sections in (("experiments", "teachers", "ensembles"), ("backbones", "pretrainings")):
+    for sections in (("experiments", "released", "teachers", "ensembles"), ("backbones", "pretrainings")):
         seen: dict[str, str] = {}
         for section in sections:
             for name in getattr(study, section):

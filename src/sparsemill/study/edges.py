@@ -21,6 +21,7 @@ from sparsemill.study.sharing import index_of, model_of, vectors_of
 from sparsemill.study.specs import (
     miner_variant,
     reference_bm25,
+    retrievers,
     shard_count,
     system_engine,
     system_kind,
@@ -158,6 +159,8 @@ def _vectors(study: Study, system: str, variant: str, collection: str) -> list[s
 
 
 def _trained(study: Study, system: str, variant: str) -> list[str]:
+    if system in study.released:
+        return [f"released/{system}/{variant}"]
     return [f"models/{model_of(study, system)}/{variant}"]
 
 
@@ -172,10 +175,10 @@ def _index(study: Study, system: str, variant: str, collection: str) -> Edges:
 
 
 def _query_side(study: Study, system: str, variant: str, collection: str) -> Edges:
-    if system_kind(study, system) != "experiment":
+    if system not in retrievers(study):
         return {}
     found = {"model": _trained(study, system, variant)}
-    chosen = study.experiments[system].retrieval_idf
+    chosen = study.experiments[system].retrieval_idf if system in study.experiments else None
     if isinstance(chosen, dict):
         chosen = chosen.get(collection, chosen.get(corpus_of(study, collection)))
     return found if chosen is None else {**found, "idf": [f"idfs/{chosen}"]}
@@ -263,7 +266,7 @@ def upstream(study: Study, key: str) -> Edges:  # noqa: PLR0911, PLR0912  (one l
         ValueError: the key is of no kind that a rule makes.
     """
     match key.split("/"):
-        case ["collections", _] | ["store"]:
+        case ["collections", _] | ["store"] | ["released", _, _]:
             return {}
         case ["backbones", name]:
             collection = study.backbones[name].start_collection

@@ -27,6 +27,7 @@ SECTIONS = (
     "ensembles",
     "pretrainings",
     "experiments",
+    "released",
     "sweeps",
     "tables",
     "figures",

@@ -40,7 +40,7 @@ def wanted_cells(study: Study) -> list[Cell]:
 def engines(study: Study, system: str) -> list[str]:
     """Engines whose runs of the system are made: the one that feeds tables, then the cross-check."""
     found = [system_engine(study, system)]
-    if system_kind(study, system) == "experiment" and study.check_engine not in ("none", found[0]):
+    if system_kind(study, system) in ("experiment", "released") and study.check_engine not in ("none", found[0]):
         found.append(study.check_engine)
     return found
 
@@ -69,7 +69,7 @@ def table_evaluations(study: Study, table: str) -> list[str]:
 
 def costs(study: Study, kind: str) -> list[str]:
     """Keys of all `sparsity` or of all shown `latency` measurements; only sparse systems have them."""
-    kinds = ("experiment", "bm25", "sparse") if kind == "sparsity" else ("experiment", "bm25")
+    kinds = ["experiment", "released", "bm25", *(["sparse"] if kind == "sparsity" else [])]
     sparse = [cell for cell in wanted_cells(study) if system_kind(study, cell.system) in kinds]
     if kind == "latency":
         timed = [use for use in uses(study) if use.measure in LATENCY]

@@ -95,7 +95,7 @@ def checked_values(study: Study) -> list[Value]:
         for value in values(published)
         if value.checked
         and value.scale in (None, study.scale)
-        and value.system in (study.experiments | study.teachers | study.ensembles)
+        and value.system in (study.experiments | study.released | study.teachers | study.ensembles)
         and value.measure in measured
     ]
 

@@ -11,6 +11,8 @@ def _entry(study: Study, key: str) -> BaseModel | None:
     match key.split("/"):
         case ["backbones", name]:
             return study.backbones[name]
+        case ["released", name, *_]:
+            return study.released[name]
         case ["embeddings", teacher, *_] | ["scores", _, teacher, *_]:
             return study.teachers[teacher]
         case ["cross_encoders", name]:

@@ -23,6 +23,7 @@ from sparsemill.study.models import (
     MixtureSet,
     Pretraining,
     Pruning,
+    Released,
     Row,
     ScoresTeacher,
     SparseTeacher,
@@ -38,6 +39,7 @@ from sparsemill.study.verdicts import due_claims, due_values
 VERSIONS = {
     "fetch_collection": 1,
     "prepare_backbone": 1,
+    "prepare_released": 1,
     "count_idf": 1,
     "embed_teacher": 1,
     "score_teacher": 1,
@@ -80,10 +82,17 @@ def _versioned(stage: str, spec: Spec) -> Spec:
     return {**spec, "stage_version": VERSIONS[stage]}
 
 
+def retrievers(study: Study) -> dict[str, Experiment | Released]:
+    """Systems that encode documents with a model of their own."""
+    return {**study.experiments, **study.released}
+
+
 def system_kind(study: Study, system: str) -> str:
-    """`experiment`, `ensemble`, or the kind of a teacher."""
+    """`experiment`, `released`, `ensemble`, or the kind of a teacher."""
     if system in study.experiments:
         return "experiment"
+    if system in study.released:
+        return "released"
     if system in study.ensembles:
         return "ensemble"
     return study.teachers[system].kind
@@ -93,6 +102,7 @@ def system_engine(study: Study, system: str) -> str:
     """The engine whose run of the system feeds the tables."""
     engines = {
         "experiment": study.engine,
+        "released": study.engine,
         "bm25": "lucene",
         "dense": "exact",
         "sparse": "exact",
@@ -141,6 +151,12 @@ def fetch_collection(study: Study, name: str) -> Spec:
 def prepare_backbone(study: Study, name: str) -> Spec:
     """The backbone as configured."""
     return _versioned("prepare_backbone", _dump(study.backbones[name]))
+
+
+def prepare_released(study: Study, name: str) -> Spec:
+    """The checkpoint and how it reads texts; what becomes of its vectors is left out."""
+    drop = {"quantisation", "prune", "query_prune"}
+    return _versioned("prepare_released", _dump(study.released[name], exclude=drop))
 
 
 def count_idf(study: Study, name: str) -> Spec:
@@ -205,7 +221,7 @@ def build_index(study: Study, system: str, engine: str) -> Spec:
         return _versioned("build_index", {"engine": "bm25", **analysed})
     spec: Spec = {"engine": engine}
     if engine == "lucene":
-        spec["quantisation"] = study.experiments[system].quantisation
+        spec["quantisation"] = retrievers(study)[system].quantisation
     return _versioned("build_index", spec)
 
 
@@ -213,8 +229,10 @@ def _collection_rules(collection: Collection) -> Spec:
     return {"split": collection.split, "self_hits": collection.self_hits}
 
 
-def code(study: Study, trained: Training) -> Spec:
-    """`trust_remote_code` where a backbone that a model comes from brings code that the config allows; else nothing."""
+def code(study: Study, trained: Training | Released) -> Spec:
+    """`trust_remote_code` where the weights that a model comes from bring code that the config allows; else nothing."""
+    if isinstance(trained, Released):
+        return {"trust_remote_code": True} if getattr(trained.weights, "trust_remote_code", False) else {}
     start = trained.backbone if isinstance(trained, Pretraining) else getattr(trained, "start", None)
     found = code(study, study.pretrainings[start]) if start in study.pretrainings else {}
     for name in (start, trained.query_backbone):
@@ -223,10 +241,12 @@ def code(study: Study, trained: Training) -> Spec:
     return found
 
 
-def queries(study: Study, experiment: str, *, device: str) -> Spec:
-    """How an experiment's queries are encoded; see `sparsemill.retrieval.queries.open_queries`."""
-    chosen = study.experiments[experiment]
+def queries(study: Study, system: str, *, device: str) -> Spec:
+    """How a retriever's queries are encoded; see `sparsemill.retrieval.queries.open_queries`."""
+    chosen = retrievers(study)[system]
     spec: Spec = {"query_length": chosen.query_length}
+    if isinstance(chosen, Released) and not chosen.siamese:
+        spec["special_tokens"] = chosen.special_tokens
     if chosen.siamese:
         spec["encoder"] = {
             "device": device,
@@ -330,9 +350,9 @@ def trained_facts(study: Study, key: str) -> Spec:
     return {"assumed": trained.assumed}
 
 
-def encode_corpus(study: Study, experiment: str, shard: str) -> Spec:
+def encode_corpus(study: Study, system: str, shard: str) -> Spec:
     """Encoding of one shard."""
-    chosen: Experiment = study.experiments[experiment]
+    chosen = retrievers(study)[system]
     spec: Spec = {
         "encode_length": chosen.encode_length,
         "encode_tokens": study.encode_tokens,
@@ -360,8 +380,8 @@ def evaluate_run(study: Study, system: str, variant: str, collection: str, engin
 def measure_sparsity(study: Study, system: str, variant: str, collection: str) -> Spec:
     """FLOPS and lengths."""
     spec: Spec = {"split": study.collections[collection].split, "kind": system_kind(study, system)}
-    if system in study.experiments:
-        spec |= queries(study, system, device="cpu") | {"quantisation": study.experiments[system].quantisation}
+    if system in retrievers(study):
+        spec |= queries(study, system, device="cpu") | {"quantisation": retrievers(study)[system].quantisation}
     return _versioned("measure_sparsity", {**_identity(system, variant, collection, ""), **spec})
 
 
@@ -375,7 +395,7 @@ def measure_latency(study: Study, system: str, variant: str, collection: str) ->
         "queries": 300,
         "bm25": _dump(reference_bm25(study)[1], exclude={"kind"}),
     }
-    if system in study.experiments:
+    if system in retrievers(study):
         spec |= queries(study, system, device="cpu")
     else:
         own = _dump(study.teachers[system], exclude={"kind"})
@@ -479,9 +499,12 @@ def explain_queries(study: Study, name: str) -> Spec:
         "split": collection.split,
         "relevance": collection.relevance,
         "labels": _labels(study, shown),
-        "query_lengths": {system: study.experiments[system].query_length for system in chosen.systems},
+        "query_lengths": {system: retrievers(study)[system].query_length for system in chosen.systems},
     }
     encoded = {system: queries(study, system, device="cpu") for system in chosen.systems}
+    special_tokens = {system: one["special_tokens"] for system, one in encoded.items() if "special_tokens" in one}
+    if special_tokens:
+        spec["special_tokens"] = special_tokens
     encoders = {system: spec["encoder"] for system, spec in encoded.items() if "encoder" in spec}
     if encoders:
         spec["encoders"] = encoders
@@ -528,7 +551,8 @@ def publish(study: Study) -> Spec:
         for row in table.measured_rows:
             rows.setdefault(row.system, []).append(f"{name}/{row.label or row.system}")
     teachers = [name for name, teacher in study.teachers.items() if teacher.kind in SIAMESE]
-    systems = [*study.experiments, *teachers, *study.ensembles]
+    # The registry holds released checkpoints that no row shows.
+    systems = [*study.experiments, *(name for name in study.released if name in rows), *teachers, *study.ensembles]
     spec = {"experiment": study.tracking.experiment, "rows": rows, "engines": _engines(study, systems)}
     return _versioned("publish", spec)
 

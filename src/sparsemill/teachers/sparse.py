@@ -10,9 +10,9 @@ from scipy import sparse
 from torch import nn
 
 from sparsemill.errors import UserError
-from sparsemill.files import read_json
-from sparsemill.models.activation import ACTIVATIONS, activate
+from sparsemill.models.activation import activate
 from sparsemill.models.batches import token_batches
+from sparsemill.models.formats import check_pooling, read_format
 from sparsemill.models.max_logits import max_logits
 from sparsemill.models.sum_activations import sum_activations
 from sparsemill.models.weights import loading, model_folder
@@ -22,22 +22,11 @@ from sparsemill.study.models import HubWeights, SparseTeacher
 
 def _transformer_folder(folder: Path, spec: SparseTeacher) -> Path:
     """The masked language model of a sentence-transformers folder, or the folder itself."""
-    if not (folder / "modules.json").is_file():
-        return folder
-    modules = read_json(folder / "modules.json")
-    kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
-    if len(kinds) != 2 or kinds[1] != "SpladePooling":
-        raise UserError(f"{folder}: modules {', '.join(kinds)} are no SPLADE (a transformer and SpladePooling)")
-    pooling = read_json(folder / modules[1]["path"] / "config.json")
-    ours = {theirs: name for name, theirs in ACTIVATIONS.items()}
-    found = {
-        "representation": pooling.get("pooling_strategy", "max"),
-        "activation": ours.get(pooling.get("activation_function", "relu"), "another"),
-    }
-    for key, value in found.items():
-        if value != getattr(spec, key):
-            raise UserError(f"{folder}: its SpladePooling has {key} {value}; set {key}: {value}")
-    return folder / str(modules[0]["path"])
+    found = read_format(folder)
+    if found.inference_free:
+        raise UserError(f"{folder}: its queries are looked up, not encoded; a sparse teacher encodes both alike")
+    check_pooling(folder, found, spec)
+    return found.transformer
 
 
 def _take_decoder(model: Any, folder: Path) -> nn.Linear:

@@ -19,6 +19,7 @@ TAG_LIMIT = 8000
 # Artefacts below `<head>/<system>/<variant>/`, and what their run is called.
 STAGES = {
     "models": "finetune",
+    "released": "prepare",
     "vectors": "encode",
     "indexes": "index",
     "runs": "search",

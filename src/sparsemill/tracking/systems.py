@@ -49,7 +49,7 @@ def describe_system(at: Address, stages: Sequence[Any], *, engine: str, rows: Se
     }
     if at.seed is not None:
         tags["seed"] = str(at.seed)
-    trained = [run.data.params for run in stages if run.data.tags["key"].startswith("models/")]
+    trained = [run.data.params for run in stages if run.data.tags["key"].startswith(("models/", "released/"))]
     for run in stages:
         tags |= {name: text for name, text in run.data.tags.items() if name.startswith(ASSUMED)}
     end = max(run.info.end_time for run in stages)

@@ -5,6 +5,7 @@ The JSON schema (`config/schema.json`) and the reference page (`config/README.md
 
 from sparsemill.study.models.base import LATER, Model, Scale, models_in
 from sparsemill.study.models.published import Claim, Published
+from sparsemill.study.models.released import Released
 from sparsemill.study.models.sources import (
     Backbone,
     BeirFolder,
@@ -66,6 +67,7 @@ __all__ = [
     "Published",
     "QueryRegulariser",
     "Regulariser",
+    "Released",
     "Row",
     "Scale",
     "ScoresTeacher",

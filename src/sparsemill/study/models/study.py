@@ -17,6 +17,7 @@ from sparsemill.study.models.base import (
     Scale,
 )
 from sparsemill.study.models.published import Claim, Published
+from sparsemill.study.models.released import Released
 from sparsemill.study.models.sources import AnyIdf, Backbone, Collection, Group
 from sparsemill.study.models.tables import Expected, Explanation, Figure, Sweep, Table
 from sparsemill.study.models.teachers import CrossEncoderTraining, Ensemble, Teacher
@@ -80,6 +81,7 @@ class Study(Model):
     ensembles: dict[Name, Ensemble] = {}
     pretrainings: dict[Name, Pretraining] = {}
     experiments: dict[Name, Experiment] = {}
+    released: dict[Name, Released] = {}
     sweeps: dict[Name, Sweep] = {}
     tables: dict[Name, Table] = {}
     figures: dict[Name, Figure] = {}

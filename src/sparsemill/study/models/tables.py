@@ -12,8 +12,8 @@ class Row(Model):
 
     system: Name | Literal[""] = Field(
         default="",
-        description="an experiment, a teacher, or an ensemble (fusion of its teachers' runs); empty: the row is cited, "
-        "nothing of it is run",
+        description="an experiment, a released checkpoint, a teacher, or an ensemble (fusion of its teachers' runs); "
+        "empty: the row is cited, nothing of it is run",
     )
     label: str = Field(default="", description="what the table calls it (empty: its name)")
     note: str = Field(default="", description="footnote of the row")
@@ -74,7 +74,9 @@ class Figure(Model):
     )
     caption: str = Field(description="stands below the figure")
     collection: Name = Field(description="where its systems were measured")
-    systems: list[Name] = Field(min_length=1, description="systems shown (activation: experiments)")
+    systems: list[Name] = Field(
+        min_length=1, description="systems shown (activation: experiments, released checkpoints)"
+    )
     x: Measure = Field(default="FLOPS", description="cost measure of a tradeoff figure")
     y: Measure = Field(default="nDCG@10", description="effectiveness measure of a tradeoff figure")
     published: Annotated[list[Name], LATER] = Field(
@@ -87,7 +89,7 @@ class Explanation(Model):
     """A page that shows how trained systems read a few test queries: tokens, top documents, expansion terms."""
 
     collection: Name = Field(description="whose queries and documents are shown")
-    systems: list[Name] = Field(min_length=1, description="experiments, side by side")
+    systems: list[Name] = Field(min_length=1, description="experiments or released checkpoints, side by side")
     baseline: Name | None = Field(default=None, description="system whose ranks are shown beside")
     queries: Positive = Field(default=4, description="test queries shown, chosen by hash of the id")
 
@@ -95,7 +97,7 @@ class Explanation(Model):
 class Expected(Model):
     """A value that a row must reach."""
 
-    system: Name = Field(description="an experiment, a teacher, or an ensemble")
+    system: Name = Field(description="an experiment, a released checkpoint, a teacher, or an ensemble")
     collection: Name = Field(description="where it is measured")
     measure: Measure = Field(description="as in a table's column")
     value: float = Field(description="the published value")

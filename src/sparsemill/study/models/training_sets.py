@@ -43,8 +43,8 @@ class Mining(Model):
 
     miner: Name = Field(
         default="bm25",
-        description="who finds the candidates: a teacher of kind bm25, dense or sparse, or an experiment (its model of "
-        "seed 0)",
+        description="who finds the candidates: a teacher of kind bm25, dense or sparse, a released checkpoint, or an "
+        "experiment (its model of seed 0)",
     )
     miners: Annotated[list[Name] | None, LATER] = Field(
         default=None,
