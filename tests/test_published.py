@@ -92,7 +92,7 @@ def test_copied_rows_are_equal_and_the_known_slips_are_the_only_ones(shipped: di
 
 
 def test_every_system_that_a_value_checks_exists_and_is_checked_once(papers: Study) -> None:
-    systems = papers.experiments | papers.teachers | papers.ensembles
+    systems = papers.experiments | papers.released | papers.teachers | papers.ensembles
     presets = {row.system for entry in papers.published.values() for row in entry.rows.values() if row.system}
     assert presets <= systems.keys(), presets - systems.keys()
     checked = [
