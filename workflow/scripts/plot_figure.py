@@ -23,9 +23,11 @@ def draw_tradeoff(job: Job, figure: Any) -> Any:
 
     from sparsemill.tables.groups import with_groups
     from sparsemill.tables.plots import tradeoff
+    from sparsemill.tables.published_curves import PublishedCurve
 
     frame = with_groups(pd.read_parquet(job.input("tidy") / "results.parquet"), job.spec.get("groups", {}))
-    return tradeoff(figure, frame, engines=job.spec["engines"], labels=job.spec["labels"])
+    published = [PublishedCurve.of(curve) for curve in job.spec.get("published", [])]
+    return tradeoff(figure, frame, engines=job.spec["engines"], labels=job.spec["labels"], published=published)
 
 
 def draw_activation(job: Job, figure: Any) -> Any:

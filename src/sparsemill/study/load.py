@@ -13,7 +13,7 @@ from sparsemill.study.check import check_references
 from sparsemill.study.explain import explain
 from sparsemill.study.hints import nearest
 from sparsemill.study.models import Scale, Study
-from sparsemill.study.sweeps import expand_sweeps
+from sparsemill.study.sweeps import expand_sweeps, sweep_figures
 from sparsemill.study.training_sets import expand_pairs
 
 SECTIONS = (
@@ -206,7 +206,8 @@ def load_study(config: dict[str, Any], root: Path) -> Study:
     except ValidationError as error:
         raise UserError(explain(error)) from None
     expected = [value for value in study.expected if value.scale in (None, scale)]
-    study = expand_pairs(study.model_copy(update={"expected": expected}))
+    figures = sweep_figures(study)
+    study = expand_pairs(study.model_copy(update={"expected": expected, "figures": figures}))
     check_references(study)
     return _of_paper(study) if study.paper else study
 

@@ -1,11 +1,12 @@
 """Published values, one by one: what a table shows beside ours, and what is checked."""
 
 from collections.abc import Container, Iterable, Iterator
+from itertools import product
 from typing import Any, NamedTuple
 
 from sparsemill.evaluation.measures import is_ranking_measure
 from sparsemill.study.measures import COSTS
-from sparsemill.study.models import Published, Scale, Study, Table
+from sparsemill.study.models import Figure, Published, Scale, Study, Table
 from sparsemill.study.models.published import SHOWN_ONLY, Evidence, PublishedCell, PublishedColumn, PublishedRow, Tier
 
 
@@ -163,3 +164,23 @@ def _noted_rows(
 def _source(published: Published) -> str:
     where = f"{published.paper}, {published.table}"
     return f"{where}: {published.note}" if published.note else f"{where}."
+
+
+def curves(study: Study, figure: Figure) -> list[dict[str, Any]]:
+    """The published curves of a tradeoff figure, as plain data: label, collection, source, evidence, points (x, y).
+
+    Rows with one label are a curve; it needs the figure's two measures on one collection.
+    """
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for name in figure.published:
+        published = study.published[name]
+        cells = {(value.row, value.measure, value.collection): value for value in values(published)}
+        places = dict.fromkeys(column.collection for column in published.columns.values())
+        for collection, (row, line) in product(places, published.rows.items()):
+            pair = [cells.get((row, measure, collection)) for measure in (figure.x, figure.y)]
+            if pair[0] is not None and pair[1] is not None:
+                label, source = line.label or row, f"{published.paper}, {published.table}"
+                curve = {"label": label, "collection": collection, "source": source, "evidence": pair[1].evidence}
+                curve = found.setdefault((label, collection, source), {**curve, "points": []})
+                curve["points"].append([pair[0].value, pair[1].value])
+    return list(found.values())

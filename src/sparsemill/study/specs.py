@@ -32,7 +32,7 @@ from sparsemill.study.models import (
     Table,
     Training,
 )
-from sparsemill.study.published import Value, shown
+from sparsemill.study.published import Value, curves, shown
 from sparsemill.study.training_sets import judged, members
 from sparsemill.study.verdicts import due_claims, due_values
 
@@ -484,8 +484,10 @@ def render_table(study: Study, table: str) -> Spec:
 def plot_figure(study: Study, figure: str) -> Spec:
     """The figure as configured."""
     chosen = study.figures[figure]
-    spec = {"name": figure, "figure": _dump(chosen), "labels": _labels(study, chosen.systems)}
+    spec: Spec = {"name": figure, "figure": _dump(chosen), "labels": _labels(study, chosen.systems)}
     spec |= _groups(study, [chosen.collection])
+    if published := curves(study, chosen):
+        spec["published"] = published
     return _versioned("plot_figure", {**spec, "engines": _engines(study, chosen.systems)})
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import ValidationError
@@ -9,7 +10,7 @@ from pydantic import ValidationError
 from sparsemill.errors import UserError
 from sparsemill.study.explain import explain
 from sparsemill.study.hints import nearest
-from sparsemill.study.models import Experiment, Study, Sweep
+from sparsemill.study.models import Experiment, Figure, Study, Sweep
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _WORDS = {"true": True, "false": False, "null": None}
@@ -147,3 +148,25 @@ def expand_sweeps(merged: dict[str, Any]) -> dict[str, Any]:
         added["tables"][f"sweep-{name}"] = _table(name, sweep, list(members), shown)
         added["figures"][f"sweep-{name}"] = _figure(name, sweep, list(members), shown)
     return added
+
+
+def written_out(study: Study, names: Iterable[str]) -> list[str]:
+    """Names of systems; a chosen sweep stands for its base and its points, one that is not chosen for nothing."""
+    found: dict[str, None] = {}
+    for name in names:
+        if name not in study.sweeps:
+            found[name] = None
+        elif name in study.sweep:
+            points = [system for system in study.experiments if system.startswith(f"{name}--")]
+            found |= dict.fromkeys([study.sweeps[name].base, *points])
+    return list(found)
+
+
+def sweep_figures(study: Study) -> dict[str, Figure]:
+    """The figures with the sweeps among their systems written out; one of sweeps that are not chosen is left out."""
+    shown = {name: written_out(study, figure.systems) for name, figure in study.figures.items()}
+    return {
+        name: figure.model_copy(update={"systems": shown[name]})
+        for name, figure in study.figures.items()
+        if shown[name] and not any(system in study.sweeps and system not in study.sweep for system in figure.systems)
+    }

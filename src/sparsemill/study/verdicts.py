@@ -4,6 +4,7 @@ from sparsemill.study.groups import members
 from sparsemill.study.measures import uses
 from sparsemill.study.models import Claim, Study
 from sparsemill.study.published import Value, checked_values
+from sparsemill.study.sweeps import written_out
 
 Shown = set[tuple[str, str]]
 """(system, collection) of all that a table, figure or expected value shows; a verdict runs nothing of its own."""
@@ -39,8 +40,8 @@ def due_claims(study: Study) -> dict[str, Claim]:
     shown = _shown(study)
     found = {}
     for name, claim in study.claims.items():
-        better, worse = (_written_out(study, names) for names in (claim.better, claim.worse))
-        if all(_measured(study, shown, system, claim.collection) for system in (*better, *worse)):
+        better, worse = (written_out(study, names) for names in (claim.better, claim.worse))
+        if better and worse and all(_measured(study, shown, one, claim.collection) for one in (*better, *worse)):
             found[name] = claim.model_copy(update={"better": better, "worse": worse})
     return found
 
@@ -52,15 +53,3 @@ def claim_evaluations(study: Study) -> dict[str, list[str]]:
         for system in (*claim.better, *claim.worse):
             found.setdefault(system, {}).update(dict.fromkeys(members(study, claim.collection)))
     return {system: list(collections) for system, collections in found.items()}
-
-
-def _written_out(study: Study, names: list[str]) -> list[str]:
-    """Names of systems; a sweep stands for its base and its points."""
-    found: dict[str, None] = {}
-    for name in names:
-        if name in study.sweeps and name in study.sweep:
-            points = [system for system in study.experiments if system.startswith(f"{name}--")]
-            found |= dict.fromkeys([study.sweeps[name].base, *points])
-        else:
-            found[name] = None
-    return list(found)

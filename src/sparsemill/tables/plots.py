@@ -16,6 +16,7 @@ from sparsemill.errors import UserError
 from sparsemill.study.models import Figure
 from sparsemill.tables.activation import TokenUse, telling_tokens
 from sparsemill.tables.placement import Anchor, place_labels, spread
+from sparsemill.tables.published_curves import PublishedCurve, along, draw_published, title
 from sparsemill.tables.tidy import values_of
 
 mpl.use("Agg")
@@ -100,7 +101,12 @@ def _curve(system: str) -> str:
 
 
 def tradeoff(
-    figure: Figure, frame: pd.DataFrame, *, engines: Mapping[str, str], labels: Mapping[str, str] | None = None
+    figure: Figure,
+    frame: pd.DataFrame,
+    *,
+    engines: Mapping[str, str],
+    labels: Mapping[str, str] | None = None,
+    published: Sequence[PublishedCurve] = (),
 ) -> Any:
     """Effectiveness against cost; systems without the cost are horizontal lines.
 
@@ -109,15 +115,21 @@ def tradeoff(
         frame: see `sparsemill.tables.tidy`.
         engines: system -> engine whose run feeds the figure.
         labels: system -> text beside its point, where it is not the system's name.
+        published: published curves; those on other collections get a panel of their own.
 
     Returns:
         A matplotlib Figure.
     """
     labels = labels or {}
     found = points(figure, frame, engines=engines)
+    here = [curve for curve in published if curve.collection == figure.collection]
+    beside = [curve for curve in published if curve.collection != figure.collection]
     with mpl.rc_context(_STYLE):
-        canvas, axes = plt.subplots(figsize=(7.2, 4.5), layout="constrained")
+        size = (7.2 + 5.6 * bool(beside), 4.5)
+        canvas, panels = plt.subplots(1, 1 + bool(beside), figsize=size, squeeze=False, layout="constrained")
+        axes = panels[0][0]
         drawn = curves(found)
+        cited = draw_published(axes, here, [MUTED])
         anchors = [anchor for number, group in enumerate(drawn) for anchor in _draw_curve(axes, group, number, labels)]
         axes.set_xlabel(_AXES.get(figure.x, figure.x))
         axes.set_ylabel(f"{figure.y} on {figure.collection}")
@@ -128,8 +140,21 @@ def tradeoff(
             axes.set_xticks([])
         if any(len(group) > 1 for group in drawn):
             axes.legend(loc="best")
-        place_labels(axes, anchors, obstacles=_obstacles(axes, drawn, lines))
+        if published:
+            axes.set_title("Ours" + f"; dotted: {title(here).lower()}" * bool(here), fontsize=9, loc="left")
+        place_labels(axes, [*anchors, *cited], obstacles=_obstacles(axes, drawn, lines, along(here)))
+        if beside:
+            _draw_beside(panels[0][1], figure, beside)
     return canvas
+
+
+def _draw_beside(axes: Any, figure: Figure, published: Sequence[PublishedCurve]) -> None:
+    anchors = draw_published(axes, published, COLORS)
+    axes.set_title(title(published), fontsize=9, loc="left")
+    axes.set_xlabel(_AXES.get(figure.x, figure.x))
+    axes.set_ylabel(f"{figure.y} on {', '.join(dict.fromkeys(curve.collection for curve in published))}")
+    axes.margins(x=0.12, y=0.14)
+    place_labels(axes, anchors, obstacles=_obstacles(axes, [], [], along(published)))
 
 
 def _draw_curve(axes: Any, group: Sequence[Point], number: int, labels: Mapping[str, str]) -> list[Anchor]:
@@ -189,10 +214,15 @@ def _draw_lines(axes: Any, lines: Sequence[Point], labels: Mapping[str, str]) ->
         )
 
 
-def _obstacles(axes: Any, drawn: Sequence[Sequence[Point]], lines: Sequence[Point]) -> npt.NDArray[np.float64]:
-    """Points along curves and lines, dense enough that no label slips between them."""
+def _obstacles(
+    axes: Any,
+    drawn: Sequence[Sequence[Point]],
+    lines: Sequence[Point],
+    more: Sequence[tuple[tuple[float, float], tuple[float, float]]] = (),
+) -> npt.NDArray[np.float64]:
+    """Points along curves, lines and `more` segments, dense enough that no label slips between them."""
     left, right = axes.get_xlim()
-    segments = [((left, point.y), (right, point.y)) for point in lines]
+    segments = [((left, point.y), (right, point.y)) for point in lines] + list(more)
     for group in drawn:
         corners = [(point.x, point.y) for point in group if point.x is not None]
         segments += list(itertools.pairwise(corners))

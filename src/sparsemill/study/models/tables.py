@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from sparsemill.study.models.base import LATER, Measure, Model, Name, Positive, Scale
+from sparsemill.study.models.published import Tier
 
 
 class Row(Model):
@@ -75,7 +76,9 @@ class Figure(Model):
     caption: str = Field(description="stands below the figure")
     collection: Name = Field(description="where its systems were measured")
     systems: list[Name] = Field(
-        min_length=1, description="systems shown (activation: experiments, released checkpoints)"
+        min_length=1,
+        description="systems shown (activation: experiments, released checkpoints); a sweep stands for its base and "
+        "points, and where it is not chosen there is no such figure",
     )
     x: Measure = Field(default="FLOPS", description="cost measure of a tradeoff figure")
     y: Measure = Field(default="nDCG@10", description="effectiveness measure of a tradeoff figure")
@@ -104,7 +107,7 @@ class Expected(Model):
     tolerance: float = Field(gt=0, description="ok within it, near within three times it, else fail")
     source: str = Field(description="where the value was published, for example `2411.04403, Table 2`")
     scale: Scale | None = Field(default=None, description="scale at which it is expected (null: at any)")
-    tier: Annotated[Literal["expected", "untrained", "released checkpoint", "retrained"], LATER] = Field(
+    tier: Annotated[Tier | Literal["expected"], LATER] = Field(
         default="expected", description="expected: a value of one's own; the others are those of `published`"
     )
 
