@@ -162,7 +162,7 @@ def test_sweeps_that_are_not_chosen_train_nothing() -> None:
         (inline({"steps": 3}), "config: sweeps.ours.grid.steps: Input should be a valid list, got 3"),
         (inline({"steps": [3]}, bse=1), "config: sweeps.ours.bse: unknown key; did you mean 'base'?"),
         (inline({"steps": [3]}, base="our"), "config: sweeps.our.base: no experiment 'our'; did you mean 'ours'?"),
-        (inline({"steps": [3]}, collection="x"), "config: figures.sweep-ours.collection: no collection 'x'"),
+        (inline({"steps": [3]}, collection="x"), "config: tables.sweep-ours.columns: no collection or group 'x'"),
         (inline({"steps": [3, 3.0]}), "config: sweeps.ours.grid: the point ours--steps-3 is there twice"),
         (inline({"regulariser": [{"lambda_d": 1}]}), "config: sweeps.ours.grid.regulariser: a value is a mapping"),
         (
