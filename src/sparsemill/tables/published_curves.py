@@ -32,7 +32,7 @@ class PublishedCurve(NamedTuple):
 
 
 def draw_published(axes: Any, curves: Sequence[PublishedCurve], colors: Sequence[str]) -> list[Anchor]:
-    """Draw open markers on dotted lines; colours are taken in turn. Returns what to label: each curve at its last point."""
+    """Draw open markers on dotted lines, colours taken in turn; returns a label for each curve, at its last point."""
     anchors = []
     for curve, color in zip(curves, itertools.cycle(colors), strict=False):
         x, y = zip(*curve.points, strict=True)
