@@ -1,0 +1,114 @@
+"""A connection to OpenSearch: credentials from the environment, retries with back-off, errors in one line."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from sparsemill.errors import UserError
+
+RETRIED = (429, 502, 503)
+"""Answers after which a request is sent again: too many requests, and a node or proxy that is not there for now."""
+
+_LOCAL = ("localhost", "127.0.0.1")
+_CONNECTIONS = 128
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
+
+
+def _credentials(prefix: str, address: str) -> tuple[str, str] | None:
+    names = (f"{prefix}_USER", f"{prefix}_PASSWORD")
+    user, password = (os.environ.get(name, "") for name in names)
+    if not user and not password:
+        return None
+    if not user or not password:
+        raise UserError(f"{address}: of {names[0]} and {names[1]} only one is set in the environment; set both or none")
+    parts = urlsplit(address)
+    if parts.scheme != "https" and parts.hostname not in _LOCAL:
+        raise UserError(f"{address}: a password is sent over https only; change the address, or unset {names[1]}")
+    return user, password
+
+
+def waits(retries: int) -> list[float]:
+    """Seconds before each further try: doubling from half a second, at most half a minute."""
+    return [min(_FIRST_WAIT * 2**number, _LONGEST_WAIT) for number in range(retries)]
+
+
+def reason(error: Any) -> str:
+    """What an answer says went wrong, in one line."""
+    info = error.info if isinstance(getattr(error, "info", None), dict) else {}
+    details = info.get("error", {})
+    told = details.get("reason") if isinstance(details, dict) else details
+    causes = details.get("root_cause") if isinstance(details, dict) else None
+    first = causes[0].get("reason") if causes else None
+    return " ".join(str(first or told or error.error).split())[:300]
+
+
+class Connection:
+    """A connection to one cluster.
+
+    Args:
+        settings: `address`, `verify`, `ca_file`, `credentials`, `timeout` and `retries`, as in the config.
+
+    Attributes:
+        address: of the cluster.
+        retries: further tries after the answers in `RETRIED`.
+
+    Raises:
+        UserError: the package is missing, credentials are incomplete, or nobody answers.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        try:
+            import opensearchpy
+        except ModuleNotFoundError:
+            raise UserError("opensearch-py is not installed; run `pip install 'sparsemill[opensearch]'`") from None
+        # Everything that it logs as an error is raised as well.
+        logging.getLogger("opensearch").setLevel(logging.CRITICAL)
+        self.address: str = settings["address"]
+        self.retries: int = settings["retries"]
+        self._errors = opensearchpy.exceptions
+        secure = {"verify_certs": settings["verify"], "ssl_show_warn": False, "ca_certs": settings["ca_file"]}
+        self._client = opensearchpy.OpenSearch(
+            hosts=[self.address],
+            http_auth=_credentials(settings["credentials"], self.address),
+            timeout=settings["timeout"],
+            pool_maxsize=_CONNECTIONS,
+            max_retries=0,
+            **(secure if self.address.startswith("https") else {}),
+        )
+        self.call(lambda client: client.info())
+
+    def call(self, request: Callable[[Any], Any], *, ignore: tuple[int, ...] = ()) -> Any:
+        """The answer to a request, tried again after the answers in `RETRIED`.
+
+        Args:
+            request: asks an `opensearchpy.OpenSearch`.
+            ignore: statuses that give None instead of an error.
+
+        Raises:
+            UserError: nobody answers, or the answer is an error.
+        """
+        for wait in [*waits(self.retries), None]:
+            try:
+                return request(self._client)
+            except self._errors.ConnectionError as error:
+                raise self._unreachable(error) from None
+            except self._errors.TransportError as error:
+                if error.status_code in ignore:
+                    return None
+                if error.status_code not in RETRIED or wait is None:
+                    raise UserError(f"{self.address}: answered {error.status_code}: {reason(error)}") from None
+            time.sleep(wait)
+        raise AssertionError("the last try returns or raises")
+
+    def _unreachable(self, error: Any) -> UserError:
+        if isinstance(error, self._errors.ConnectionTimeout):
+            return UserError(f"{self.address}: no answer in time; raise the engine's `timeout`, or see to the cluster")
+        if isinstance(error, self._errors.SSLError):
+            return UserError(
+                f"{self.address}: its certificate is not trusted; set the engine's `ca_file` "
+                f"({' '.join(str(error.info).split())[:200]})"
+            )
+        return UserError(f"{self.address}: no OpenSearch answers there; start it, or correct the engine's `address`")

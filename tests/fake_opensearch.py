@@ -1,0 +1,359 @@
+"""A small OpenSearch on 127.0.0.1: the requests of its published API that the engine sends, checked and answered.
+
+`rank_features` are Lucene's FeatureField and `neural_sparse` is a BooleanQuery of its linear queries, as in OpenSearch
+(its RankFeaturesFieldMapper and its plugin neural-search); the second phase is Lucene's QueryRescorer. What the
+documentation of version 3.3 does not allow is answered as OpenSearch answers, with an error.
+"""
+
+import base64
+import json
+import re
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import numpy as np
+
+from sparsemill.retrieval.jvm import declare, java
+
+LUCENE = "org.apache.lucene"
+PARAMETERS = {
+    "n_postings": lambda value: isinstance(value, int) and value > 0,
+    "cluster_ratio": lambda value: 0 < value < 1,
+    "summary_prune_ratio": lambda value: 0 < value <= 1,
+    "approximate_threshold": lambda value: isinstance(value, int) and value >= 0,
+    "quantization_ceiling_search": lambda value: value > 0,
+    "quantization_ceiling_ingest": lambda value: value > 0,
+}
+INDEX_SETTINGS = {"number_of_shards", "number_of_replicas", "refresh_interval", "sort.field", "sort.order", "sparse"}
+RESULT_WINDOW = 10_000
+
+
+class Refused(Exception):  # noqa: N818 (it is an answer, not an error)
+    """An answer that is an error."""
+
+    def __init__(self, status: int, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        cause = {"type": kind, "reason": reason}
+        self.status, self.body = status, {"error": {"root_cause": [cause], **cause}, "status": status}
+
+
+def demand(condition: Any, reason: str, kind: str = "illegal_argument_exception") -> None:
+    if not condition:
+        raise Refused(400, kind, reason)
+
+
+class Index:
+    """An index: its documents, and a Lucene index of those that the last refresh made visible."""
+
+    def __init__(self, name: str, body: dict[str, Any]) -> None:
+        demand(re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,254}", name), f"invalid index name [{name}]")
+        demand(set(body) <= {"settings", "mappings"}, f"unknown key in {sorted(body)}", "parse_exception")
+        self.settings = body["settings"]["index"]
+        unknown = set(self.settings) - INDEX_SETTINGS
+        demand(not unknown, f"unknown setting {sorted(unknown)}", "settings_exception")
+        self.properties: dict[str, Any] = body["mappings"]["properties"]
+        self.dynamic = body["mappings"].get("dynamic", True)
+        for field in self.properties.values():
+            self._check_field(field)
+        sort = self.settings.get("sort.field")
+        demand(sort is None or self.properties[sort]["type"] in ("long", "integer"), "cannot sort by this field")
+        self.documents: dict[str, dict[str, Any]] = {}
+        self.visible: list[tuple[str, dict[str, Any]]] = []
+        self.searcher: Any = None
+        self.merged_to: int | None = None
+
+    def _check_field(self, field: dict[str, Any]) -> None:
+        kinds = ("rank_features", "sparse_vector", "integer", "long")
+        demand(field["type"] in kinds, f"No handler for type [{field['type']}]", "mapper_parsing_exception")
+        if field["type"] != "sparse_vector":
+            demand(set(field) == {"type"}, f"unknown parameter in {sorted(field)}", "mapper_parsing_exception")
+            return
+        demand(self.settings.get("sparse") is True, "index.sparse must be true")
+        demand(field["method"]["name"] == "seismic", "unknown method")
+        for name, value in field["method"]["parameters"].items():
+            demand(name in PARAMETERS and PARAMETERS[name](value), f"invalid parameter [{name}]: {value}")
+
+    def create(self, doc_id: str, source: dict[str, Any]) -> dict[str, Any]:
+        """The item of a bulk answer."""
+        if len(doc_id.encode()) > 512:
+            return _failed(400, "illegal_argument_exception", "id is too long")
+        if doc_id in self.documents:
+            return _failed(409, "version_conflict_engine_exception", f"[{doc_id}]: document already exists")
+        for name, value in source.items():
+            if name not in self.properties:
+                return _failed(400, "strict_dynamic_mapping_exception", f"[{name}] is not allowed")
+            kind = self.properties[name]["type"]
+            if kind in ("integer", "long") and not isinstance(value, int):
+                return _failed(400, "mapper_parsing_exception", f"[{name}] is no whole number")
+            weights = value.items() if isinstance(value, dict) else ()
+            if any(np.float32(weight) < np.finfo(np.float32).tiny for _, weight in weights):
+                return _failed(400, "mapper_parsing_exception", "featureValue must be a positive normal float")
+            if kind == "sparse_vector" and not all(token.isdecimal() for token, _ in weights):
+                return _failed(400, "mapper_parsing_exception", "tokens must be whole numbers")
+        self.documents[doc_id] = source
+        return {"_id": doc_id, "result": "created", "status": 201}
+
+    def refresh(self) -> None:
+        self.visible = list(self.documents.items())
+        if "sort.field" in self.settings:
+            self.visible.sort(key=lambda item: item[1][self.settings["sort.field"]])
+        self.searcher = None
+
+    def open(self) -> Any:
+        """A Lucene searcher over what is visible."""
+        if self.searcher is None:
+            directory = java(f"{LUCENE}.store.ByteBuffersDirectory")()
+            config = java(f"{LUCENE}.index.IndexWriterConfig")(None)
+            config.setMergePolicy(java(f"{LUCENE}.index.LogDocMergePolicy")())
+            writer = java(f"{LUCENE}.index.IndexWriter")(directory, config)
+            # Reflection costs 200 us per posting.
+            new_document, feature = _fast_classes()
+            for _, source in self.visible:
+                document = new_document()
+                for token, weight in source["vector"].items():
+                    document.add(feature("vector", token, float(np.float32(weight))))
+                writer.addDocument(document)
+            writer.forceMerge(1)
+            writer.close()
+            searcher = declare(
+                "org/apache/lucene/search/IndexSearcher",
+                constructor="(Lorg/apache/lucene/index/IndexReader;)V",
+                methods={"search": "(Lorg/apache/lucene/search/Query;I)Lorg/apache/lucene/search/TopDocs;"},
+            )
+            self.searcher = searcher(java(f"{LUCENE}.index.DirectoryReader").open(directory))
+        return self.searcher
+
+
+def _fast_classes() -> tuple[Any, Any]:
+    """Lucene's Document and FeatureField, declared."""
+    java(f"{LUCENE}.document.FeatureField")  # by reflection first, for its static methods: pyjnius keeps one per name
+    document = declare(
+        "org/apache/lucene/document/Document", methods={"add": "(Lorg/apache/lucene/index/IndexableField;)V"}
+    )
+    signature = "(Ljava/lang/String;Ljava/lang/String;F)V"
+    return document, declare("org/apache/lucene/document/FeatureField", constructor=signature)
+
+
+def _failed(status: int, kind: str, reason: str) -> dict[str, Any]:
+    return {"status": status, "error": {"type": kind, "reason": reason}}
+
+
+def linear(tokens: dict[str, float]) -> Any:
+    """The Lucene query that `neural_sparse` becomes; weights outside (0, 64] are refused by Lucene itself."""
+    builder = declare(
+        "org/apache/lucene/search/BooleanQuery$Builder",
+        methods={
+            "add": "(Lorg/apache/lucene/search/BooleanClause;)Lorg/apache/lucene/search/BooleanQuery$Builder;",
+            "build": "()Lorg/apache/lucene/search/BooleanQuery;",
+        },
+    )()
+    occur = java(f"{LUCENE}.search.BooleanClause$Occur").SHOULD
+    for token, weight in tokens.items():
+        try:
+            query = java(f"{LUCENE}.document.FeatureField").newLinearQuery("vector", token, float(np.float32(weight)))
+        except Exception as error:
+            raise Refused(400, "illegal_argument_exception", str(error)) from None
+        builder.add(java(f"{LUCENE}.search.BooleanClause")(query, occur))
+    return builder.build()
+
+
+class Cluster:
+    """State of the fake.
+
+    Attributes:
+        failures: (method, part of the path, status) of requests that will fail, each once, in order.
+        rejections: ids that the next bulk requests reject.
+        log: method and path of every request.
+        bulks: ids of every bulk request.
+    """
+
+    def __init__(self, password: str | None = None) -> None:
+        self.indexes: dict[str, Index] = {}
+        self.pipelines: dict[str, dict[str, Any]] = {}
+        self.failures: deque[tuple[str, str, int]] = deque()
+        self.rejections: deque[set[str]] = deque()
+        self.password = password
+        self.log: list[str] = []
+        self.bulks: list[list[str]] = []
+
+    def answer(self, method: str, path: str, query: dict[str, str], text: str) -> Any:
+        self.log.append(f"{method} {path}")
+        if self.failures and self.failures[0][0] == method and self.failures[0][1] in path:
+            raise Refused(self.failures.popleft()[2], "circuit_breaking_exception", "too busy")
+        parts = [unquote(part) for part in path.strip("/").split("/") if part]
+        match method, parts:
+            case "GET", []:
+                return {"version": {"number": "3.3.0", "distribution": "opensearch"}, "cluster_name": "fake"}
+            case "PUT", ["_search", "pipeline", name]:
+                return self.put_pipeline(name, json.loads(text))
+            case "PUT", [name]:
+                demand(name not in self.indexes, f"index [{name}] exists", "resource_already_exists_exception")
+                self.indexes[name] = Index(name, json.loads(text))
+                return {"acknowledged": True, "shards_acknowledged": True, "index": name}
+            case "HEAD", [name]:
+                return self.index(name) and None
+            case "GET", [pattern]:
+                demand(pattern.endswith("*"), "only patterns here")
+                return {name: {} for name in self.indexes if name.startswith(pattern[:-1])}
+            case "DELETE", [name]:
+                del self.indexes[self.index(name) and name]
+                return {"acknowledged": True}
+            case "POST", [name, "_bulk"]:
+                return self.bulk(self.index(name), text)
+            case "POST", [name, "_refresh"]:
+                self.index(name).refresh()
+                return {"_shards": {"total": 1, "successful": 1, "failed": 0}}
+            case "POST", [name, "_forcemerge"]:
+                demand(set(query) <= {"max_num_segments"}, f"unrecognized parameter {sorted(query)}")
+                self.index(name).merged_to = int(query["max_num_segments"])
+                return {"_shards": {"total": 1, "successful": 1, "failed": 0}}
+            case "PUT", [name, "_settings"]:
+                self.index(name).settings |= json.loads(text)["index"]
+                return {"acknowledged": True}
+            case "POST", [name, "_search"]:
+                return self.search(self.index(name), query, json.loads(text))
+        raise Refused(400, "illegal_argument_exception", f"no handler found for uri [{path}] and method [{method}]")
+
+    def index(self, name: str) -> Index:
+        if name not in self.indexes:
+            raise Refused(404, "index_not_found_exception", f"no such index [{name}]")
+        return self.indexes[name]
+
+    def put_pipeline(self, name: str, body: dict[str, Any]) -> Any:
+        (processor,) = body["request_processors"]
+        settings = processor["neural_sparse_two_phase_processor"]["two_phase_parameter"]
+        demand(set(settings) <= {"prune_ratio", "expansion_rate", "max_window_size"}, "unknown parameter")
+        demand(0 <= settings["prune_ratio"] < 1, "Illegal prune_ratio")
+        demand(settings["expansion_rate"] >= 1, "expansion_rate must >= 1.0")
+        demand(settings["max_window_size"] >= 50, "max_window_size must >= 50")
+        self.pipelines[name] = settings
+        return {"acknowledged": True}
+
+    def bulk(self, index: Index, text: str) -> Any:
+        demand(text.endswith("\n"), "The bulk request must be terminated by a newline [\\n]")
+        lines = [json.loads(line) for line in text.splitlines()]
+        rejected = self.rejections.popleft() if self.rejections else set()
+        items = []
+        for action, source in zip(lines[::2], lines[1::2], strict=True):
+            demand(set(action) == {"create"} and set(action["create"]) == {"_id"}, "Malformed action/metadata line")
+            doc_id = action["create"]["_id"]
+            full = _failed(429, "opensearch_rejected_execution_exception", "rejected execution")
+            items.append({"create": full if doc_id in rejected else index.create(doc_id, source)})
+        self.bulks.append([action["create"]["_id"] for action in lines[::2]])
+        return {"took": 1, "errors": any("error" in item["create"] for item in items), "items": items}
+
+    def search(self, index: Index, query: dict[str, str], body: dict[str, Any]) -> Any:
+        known = {"allow_partial_search_results", "search_pipeline"}
+        demand(set(query) <= known, f"unrecognized parameter {sorted(query)}")
+        known = {"size", "_source", "track_total_hits", "query", "aggs"}
+        demand(set(body) <= known, f"unknown key in {sorted(body)}", "parsing_exception")
+        demand(0 <= body["size"] <= RESULT_WINDOW, "Result window is too large")
+        answer: dict[str, Any] = {"took": 1, "timed_out": False, "_shards": {"total": 1, "failed": 0}}
+        if "aggs" in body:
+            (name, aggregation), *_ = body["aggs"].items()
+            field = aggregation["sum"]["field"]
+            demand(index.properties[field]["type"] in ("integer", "long"), "cannot be aggregated")
+            total = {"value": len(index.visible), "relation": "eq"}
+            value = float(sum(source[field] for _, source in index.visible))
+            return answer | {"hits": {"total": total, "hits": []}, "aggregations": {name: {"value": value}}}
+        (kind, fields), *more = body["query"].items()
+        demand(kind == "neural_sparse" and not more, f"unknown query [{kind}]", "parsing_exception")
+        ((field, inner),) = fields.items()
+        demand(set(inner) <= {"query_tokens", "method_parameters"}, "query does not support this field")
+        two_phase = self.pipelines[query["search_pipeline"]] if "search_pipeline" in query else None
+        found = self.neural_sparse(index, field, inner, body["size"], two_phase)
+        hits = [{"_index": "i", "_id": index.visible[number][0], "_score": score} for number, score in found]
+        return answer | {"hits": {"hits": hits, "max_score": hits[0]["_score"] if hits else None}}
+
+    def neural_sparse(
+        self, index: Index, field: str, inner: dict[str, Any], size: int, two_phase: dict[str, Any] | None
+    ) -> list[tuple[int, float]]:
+        tokens, mapping = inner["query_tokens"], index.properties[field]
+        demand(tokens and all(isinstance(weight, float | int) for weight in tokens.values()), "no query_tokens")
+        if mapping["type"] == "sparse_vector":
+            demand(two_phase is None, "Two phase search processor is not compatible with [seismic] field for now")
+            demand(set(inner["method_parameters"]) <= {"k", "top_n", "heap_factor", "filter"}, "unknown field")
+            demand(all(token.isdecimal() for token in tokens), "Query tokens should be valid integer")
+            # Below the threshold a segment is searched as one of rank_features; above it this fake knows no answer.
+            threshold = mapping["method"]["parameters"].get("approximate_threshold", 1_000_000)
+            demand(len(index.visible) < threshold, "not implemented")
+        else:
+            demand(mapping["type"] == "rank_features", "[neural_sparse] query only works on [rank_features] fields")
+            demand("method_parameters" not in inner, "method_parameters only works on [sparse_vector] fields")
+        if not index.visible:
+            return []
+        searcher = index.open()
+        if two_phase is None:
+            top = searcher.search(linear(tokens), size)
+        else:
+            window = int(size * two_phase["expansion_rate"])
+            demand(window <= two_phase["max_window_size"], f"window size should be less, but get the value of {window}")
+            cut = np.float32(two_phase["prune_ratio"]) * np.float32(max(tokens.values()))
+            high = {token: weight for token, weight in tokens.items() if np.float32(weight) >= cut}
+            low = {token: weight for token, weight in tokens.items() if token not in high}
+            top = searcher.search(linear(high), window)
+            top = java(f"{LUCENE}.search.QueryRescorer").rescore(searcher, top, linear(low), 1.0, window)
+        # All hits in one call, as JSON; object by object costs more than the search.
+        found = json.loads(java("com.fasterxml.jackson.databind.ObjectMapper")().writeValueAsString(top))["scoreDocs"]
+        return [(hit["doc"], float(np.float32(hit["score"]))) for hit in found[:size]]
+
+
+def _handler(cluster: Cluster) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def _serve(self) -> None:
+            address = urlsplit(self.path)
+            query = {key: values[0] for key, values in parse_qs(address.query, keep_blank_values=True).items()}
+            text = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+            try:
+                self._check(text)
+                status, body = 200, cluster.answer(self.command, address.path, query, text)
+            except Refused as refused:
+                status, body = refused.status, refused.body
+            payload = b"" if self.command == "HEAD" else json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json; charset=UTF-8")
+            self.send_header("Content-Length", str(len(payload)))
+            self.end_headers()
+            self.wfile.write(payload)
+
+        def _check(self, text: str) -> None:
+            if cluster.password is not None:
+                expected = "Basic " + base64.b64encode(f"admin:{cluster.password}".encode()).decode()
+                if self.headers.get("Authorization") != expected:
+                    raise Refused(401, "security_exception", "Unauthorized")
+            kind = self.headers.get("Content-Type", "").split(";")[0]
+            demand(not text or kind in ("application/json", "application/x-ndjson"), f"Content-Type [{kind}]")
+
+        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _serve  # noqa: N815
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            pass
+
+    return Handler
+
+
+@contextmanager
+def running(cluster: Cluster) -> Iterator[str]:
+    """Serve in one thread, since Java is called from it; yields the address."""
+
+    def serve() -> None:
+        server.serve_forever(poll_interval=0.05)
+        import jnius
+
+        jnius.detach()
+
+    server = HTTPServer(("127.0.0.1", 0), _handler(cluster))
+    thread = threading.Thread(target=serve)
+    java("java.lang.Object")  # started by the main thread
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
