@@ -20,7 +20,13 @@ SCRIPTS = Path(__file__).parents[1] / "workflow" / "scripts"
 
 
 def call(
-    stage: str, out: Path, spec: dict[str, Any], *, key: str | None = None, **inputs: Path | list[Path]
+    stage: str,
+    out: Path,
+    spec: dict[str, Any],
+    *,
+    key: str | None = None,
+    facts: dict[str, Any] | None = None,
+    **inputs: Path | list[Path],
 ) -> dict[str, Any]:
     """Run a stage's command line in this process; its manifest."""
     module_spec = importlib.util.spec_from_file_location(stage, SCRIPTS / f"{stage}.py")
@@ -28,7 +34,8 @@ def call(
     assert module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
     module_spec.loader.exec_module(module)
-    arguments = ["--spec", json.dumps(spec), "--out", str(out), *(["--key", key] if key else [])]
+    arguments = ["--spec", json.dumps(spec), "--out", str(out), "--facts", json.dumps(facts or {})]
+    arguments += ["--key", key] if key else []
     for name, paths in inputs.items():
         arguments += ["--in", name, *map(str, paths if isinstance(paths, list) else [paths])]
     assert job.main(stage, module.run, argv=arguments) == 0

@@ -152,7 +152,7 @@ def test_a_misspelt_required_key_is_told_before_the_missing_one() -> None:
     [
         ({"depth": "many"}, "config: depth: Input should be a valid integer"),
         ({"depth": 0}, "config: depth: Input should be greater than 0, got 0"),
-        ({"engine": "solr"}, "config: engine: Input should be 'lucene' or 'exact', got 'solr'"),
+        ({"engine": "solr"}, "config: engine: no engine 'solr'; valid: exact, lucene"),
         ({"experiments": experiment(learning_rate="fast")}, "config: experiments.x.learning_rate: "),
         ({"experiments": experiment(learning_rate=float("nan"))}, "config: experiments.x.learning_rate: "),
         (

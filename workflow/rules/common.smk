@@ -83,7 +83,7 @@ wildcard_constraints:
     explanation=anyof(study.explanations),
     system=anyof(check.system_names(study)),
     variant=r"fixed|seed-\d+",
-    engine="lucene|exact|fusion",
+    engine=anyof(["lucene", "exact", "fusion", *study.engines]),
     method="minmax|zscore|rank|softmax|none",
     seed=r"\d+",
     shard=r"\d+",
@@ -152,6 +152,11 @@ def out(pattern):
 def facts(pattern):
     """A `params` function: JSON for the manifest. It asks for `output`, and so a change of it runs nothing again."""
     return lambda wildcards, output: canonical_json(specs.trained_facts(study, pattern.format(**wildcards)))
+
+
+def connection(wildcards, output):
+    """A `params` function: JSON for the manifest, where the cluster is; it asks for `output`, see `facts`."""
+    return canonical_json(specs.connection_facts(study, wildcards.engine))
 
 
 def launcher(wildcards, resources):

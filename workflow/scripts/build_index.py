@@ -1,9 +1,10 @@
-"""Index a collection for search: BM25 from its texts, or learned sparse vectors in Lucene or in memory."""
+"""Index a collection for search: BM25 from its texts, or learned sparse vectors in Lucene, memory or a cluster."""
 
 import sys
 
 from sparsemill.errors import UserError
-from sparsemill.job import Job, main
+from sparsemill.files import canonical_json
+from sparsemill.job import Job, input_contents, main
 
 
 def run(job: Job) -> None:
@@ -27,6 +28,19 @@ def run(job: Job) -> None:
         from sparsemill.retrieval.exact import build_exact
 
         statistics = build_exact(job.out, job.inputs["vectors"])
+    elif "cluster" in job.spec:
+        from sparsemill.data.tokenizer import read_vocabulary
+        from sparsemill.retrieval.clusters import build_cluster, index_name
+
+        connection = job.facts["connection"]
+        statistics = build_cluster(
+            job.out,
+            job.inputs["vectors"],
+            vocabulary=read_vocabulary(job.input("model")),
+            name=index_name(connection["prefix"], job.key, canonical_json([job.spec, input_contents(job.inputs)])),
+            spec=job.spec["cluster"],
+            connection=connection,
+        )
     else:
         raise UserError(f"engine {engine!r} is unknown; there are bm25, lucene and exact")
     job.facts.update(engine=engine, **statistics._asdict())

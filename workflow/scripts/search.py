@@ -14,7 +14,14 @@ def run(job: Job) -> None:
 
     spec = job.spec
     bm25 = {key: spec[key] for key in ("k1", "b", "analyzer", "fields") if key in spec}
-    search = open_search(spec["engine"], job.input("index"), **bm25, queries=open_job_queries(job), threads=job.threads)
+    search = open_search(
+        spec["engine"],
+        job.input("index"),
+        **bm25,
+        queries=open_job_queries(job),
+        threads=job.threads,
+        cluster={"spec": spec["cluster"], "connection": job.facts["connection"]} if "cluster" in spec else None,
+    )
     queries = read_queries(job.input("collection"), split=spec["split"])
     drop = {"drop": True, "keep": False}[spec["self_hits"]]
     found = retrieve_each(search, queries, depth=spec["depth"], drop_self_hits=drop)

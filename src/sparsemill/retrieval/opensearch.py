@@ -1,9 +1,11 @@
 """Search in OpenSearch: exact, two-phase and approximate `neural_sparse` queries with the tokens' weights."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from sparsemill.errors import UserError
 from sparsemill.files import canonical_json, text_hash
@@ -60,20 +62,32 @@ class OpenSearchIndex:
             UserError: the matrix has another vocabulary size than the index, a weight is above 64, or the cluster
                 refuses.
         """
+        return [[] if body is None else self._search(body) for body in self._bodies(queries, k)]
+
+    def _bodies(self, queries: Any, k: int) -> Iterator[dict[str, Any] | None]:
+        """The request of each row; None for a row without tokens."""
         check_width(queries, len(self._names))
         if self._two_phase is not None:
             window_size(k, self._two_phase)
-        bounds, columns, weights = (part.tolist() for part in (queries.indptr, queries.indices, queries.data))
-        found = []
-        for start, end in pairwise(bounds):
+        columns, weights = queries.indices.tolist(), queries.data.tolist()
+        for start, end in pairwise(queries.indptr.tolist()):
             pairs = zip(columns[start:end], weights[start:end], strict=True)
-            found.append(self._search({self._names[column]: weight for column, weight in pairs if weight > 0}, k))
-        return found
+            tokens = {self._names[column]: weight for column, weight in pairs if weight > 0}
+            yield query_body(tokens, k, ann=self._ann) if tokens else None
 
-    def _search(self, tokens: dict[str, float], k: int) -> list[Hit]:
-        if not tokens:
-            return []
-        body = query_body(tokens, k, ann=self._ann)
+    def target(self, queries: Any, k: int) -> dict[str, Any]:
+        """The requests of `search` for a load generator, which sends them itself.
+
+        Returns:
+            Fields of `sparsemill.serving.load.Target`, bodies as text. Queries without tokens are left out. `headers`
+            may hold the password: to be handed over, and written nowhere.
+        """
+        bodies = [json.dumps(body) for body in self._bodies(queries, k) if body is not None]
+        url = f"{self._connection.address.rstrip('/')}/{self._index}/_search?{urlencode(self._options)}"
+        # Answers say how long they took.
+        return {"urls": [url], "bodies": bodies, "headers": self._connection.headers(), "repeatable": False}
+
+    def _search(self, body: dict[str, Any]) -> list[Hit]:
         answer = self._connection.call(lambda client: client.search(index=self._index, body=body, params=self._options))
         if answer["timed_out"]:
             raise UserError(f"{self._connection.address}: a search was cut short by a time limit of the cluster")

@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -68,17 +69,24 @@ class Connection:
         logging.getLogger("opensearch").setLevel(logging.CRITICAL)
         self.address: str = settings["address"]
         self.retries: int = settings["retries"]
+        self._login = _credentials(settings["credentials"], self.address)
         self._errors = opensearchpy.exceptions
         secure = {"verify_certs": settings["verify"], "ssl_show_warn": False, "ca_certs": settings["ca_file"]}
         self._client = opensearchpy.OpenSearch(
             hosts=[self.address],
-            http_auth=_credentials(settings["credentials"], self.address),
+            http_auth=self._login,
             timeout=settings["timeout"],
             pool_maxsize=_CONNECTIONS,
             max_retries=0,
             **(secure if self.address.startswith("https") else {}),
         )
         self.call(lambda client: client.info())
+
+    def headers(self) -> dict[str, str]:
+        """What a request needs to be let in."""
+        if self._login is None:
+            return {}
+        return {"Authorization": "Basic " + b64encode(":".join(self._login).encode()).decode()}
 
     def call(self, request: Callable[[Any], Any], *, ignore: tuple[int, ...] = ()) -> Any:
         """The answer to a request, tried again after the answers in `RETRIED`.

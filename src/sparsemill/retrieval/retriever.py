@@ -1,6 +1,6 @@
 """From query texts to a run, whatever the engine."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,12 @@ def open_search(
     fields: str = "flat",
     queries: Queries | None = None,
     threads: int = 1,
+    cluster: Mapping[str, Any] | None = None,
 ) -> Search:
     """Open an index for query texts.
 
     Args:
-        engine: `bm25`, `lucene` or `exact`.
+        engine: `bm25`, `lucene` or `exact`; of no meaning on a cluster.
         index: folder that `build_index` made for that engine.
         k1: of BM25.
         b: of BM25.
@@ -39,9 +40,10 @@ def open_search(
         fields: of BM25, those of the index.
         queries: see `open_queries`; not for BM25.
         threads: of the exact engine.
+        cluster: `spec` and `connection` of `open_cluster`, where the index lives on a cluster.
 
     Raises:
-        UserError: the engine is unknown, or a file is missing.
+        UserError: the engine is unknown, a file is missing, or the cluster cannot be reached.
     """
     if engine == "bm25":
         from sparsemill.retrieval.lucene_bm25 import LuceneBm25
@@ -50,6 +52,11 @@ def open_search(
     if queries is None:
         raise UserError(f"engine {engine}: a model's folder is needed to encode queries")
     encode = queries.encode
+    if cluster is not None:
+        from sparsemill.retrieval.clusters import open_cluster
+
+        on_cluster = open_cluster(index, cluster["spec"], cluster["connection"])
+        return lambda texts, k: on_cluster.search(encode(texts), k)
     opened, unit = _open_sparse(engine, index, threads)
 
     def search(texts: list[str], k: int) -> list[list[Hit]]:

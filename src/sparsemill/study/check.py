@@ -10,6 +10,7 @@ from sparsemill.study.groups import check_groups
 from sparsemill.study.hints import nearest
 from sparsemill.study.measures import check_measures
 from sparsemill.study.models import (
+    BUILT_IN,
     SIAMESE,
     CrossEncoderTeacher,
     IdfFile,
@@ -20,7 +21,7 @@ from sparsemill.study.models import (
     TrainingSet,
 )
 from sparsemill.study.sharing import check_shared_models
-from sparsemill.study.specs import retrievers
+from sparsemill.study.specs import index_spec, retrievers
 
 SYSTEM = "experiment, released checkpoint, teacher or ensemble"
 ENCODED = "experiment or released checkpoint"
@@ -145,6 +146,26 @@ def _cited(study: Study, name: str) -> Iterator[Reference]:
             yield f"tables.{name}.rows.published", row.published, rows, "published row"
 
 
+def _engines(study: Study) -> Iterator[Reference]:
+    yield "engine", study.engine, [*BUILT_IN, *study.engines], "engine"
+    yield "check_engine", study.check_engine, [*BUILT_IN, "none", *study.engines], "engine"
+    for name, entry in study.engines.items():
+        if entry.index is not None:
+            alike = [other for other, spec in study.engines.items() if other != name and spec.index is None]
+            yield f"engines.{name}.index", entry.index, alike, "engine with an index of its own"
+
+
+def _check_engines(study: Study) -> None:
+    for name, entry in study.engines.items():
+        if name in (*BUILT_IN, "fusion", "none"):
+            raise UserError(f"config: engines.{name}: {name} is the name of a built-in engine; rename it")
+        if entry.index is not None and index_spec(study, name) != index_spec(study, entry.index):
+            raise UserError(
+                f"config: engines.{name}: it searches the index of {entry.index}, but says something else of the "
+                f"index; start it with `extends: {entry.index}`"
+            )
+
+
 def candidates_only(study: Study, name: str) -> str:
     """The teacher on whose account a teacher or an ensemble cannot search a collection; empty if it can."""
     teachers = study.ensembles[name].teachers if name in study.ensembles else [name]
@@ -213,9 +234,11 @@ def check_references(study: Study) -> None:
     _check_names_are_distinct(study)
     check_splits(study)
     check_groups(study)
-    for where, name, valid, kind in chain(_sources(study), _teachers(study), _trained(study), _shown(study)):
+    sections = (_engines, _sources, _teachers, _trained, _shown)
+    for where, name, valid, kind in chain.from_iterable(section(study) for section in sections):
         if name not in set(valid):
             raise _unknown(study, where, name, valid, kind)
+    _check_engines(study)
     _check_seeds(study)
     for section in ("pretrainings", "experiments"):
         for name, spec in getattr(study, section).items():

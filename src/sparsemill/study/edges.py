@@ -19,6 +19,7 @@ from sparsemill.study.models import (
 )
 from sparsemill.study.sharing import index_of, model_of, vectors_of
 from sparsemill.study.specs import (
+    miner_engine,
     miner_variant,
     reference_bm25,
     retrievers,
@@ -52,7 +53,7 @@ def _embeddings(study: Study, teacher: str, collection: str) -> list[str]:
 
 def _mining(study: Study, training_set: str, miner: str) -> Edges:
     collection = judged(study, training_set).collection
-    found = _run(study, miner, miner_variant(study, miner), collection, system_engine(study, miner))
+    found = _run(study, miner, miner_variant(study, miner), collection, miner_engine(study, miner))
     # The collection first, as the first release had it.
     return {"collection": found["collection"], **found}
 
@@ -165,7 +166,9 @@ def _trained(study: Study, system: str, variant: str) -> list[str]:
 
 
 def _searched(study: Study, system: str, variant: str, collection: str, engine: str) -> list[str]:
-    return [f"indexes/{index_of(study, system, engine)}/{variant}/{corpus_of(study, collection)}/{engine}"]
+    entry = study.engines.get(engine)
+    stored = engine if entry is None or entry.index is None else entry.index
+    return [f"indexes/{index_of(study, system, stored)}/{variant}/{corpus_of(study, collection)}/{stored}"]
 
 
 def _index(study: Study, system: str, variant: str, collection: str) -> Edges:

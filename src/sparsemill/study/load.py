@@ -17,6 +17,7 @@ from sparsemill.study.sweeps import expand_sweeps, sweep_figures
 from sparsemill.study.training_sets import expand_pairs
 
 SECTIONS = (
+    "engines",
     "collections",
     "groups",
     "backbones",

@@ -214,8 +214,28 @@ def aggregate_scores(study: Study, ensemble: str) -> Spec:
     return _versioned("aggregate_scores", _dump(study.ensembles[ensemble]))
 
 
+def index_spec(study: Study, engine: str) -> Spec:
+    """What an entry of `engines` says about its index: neither where it is, nor how it is asked."""
+    entry = study.engines[engine]
+    return _dump(entry, exclude={*entry.CONNECTION, *entry.QUERY, "index"})
+
+
+def query_spec(study: Study, engine: str) -> Spec:
+    """How an entry of `engines` asks its index."""
+    entry = study.engines[engine]
+    return _dump(entry, include={"kind", *entry.QUERY})
+
+
+def connection_facts(study: Study, engine: str) -> Spec:
+    """Where an entry of `engines` is: no part of a spec, so that moving a cluster makes nothing anew."""
+    entry = study.engines[engine]
+    return {"connection": _dump(entry, include=set(entry.CONNECTION))}
+
+
 def build_index(study: Study, system: str, engine: str) -> Spec:
     """An index; that of BM25 does not depend on k1 and b, and only Lucene's impacts are quantised."""
+    if engine in study.engines:
+        return _versioned("build_index", {"engine": study.engines[engine].kind, "cluster": index_spec(study, engine)})
     if system_kind(study, system) == "bm25":
         analysed = _dump(study.teachers[system], exclude={"kind", "k1", "b"})
         return _versioned("build_index", {"engine": "bm25", **analysed})
@@ -274,6 +294,8 @@ def search(study: Study, system: str, variant: str, collection: str, engine: str
         return _versioned("search_dense", spec)
     else:
         spec |= queries(study, system, device=study.device)
+        if engine in study.engines:
+            spec["cluster"] = query_spec(study, engine)
     return _versioned("search", spec)
 
 
@@ -282,10 +304,19 @@ def miner_variant(study: Study, miner: str) -> str:
     return "seed-0" if miner in study.experiments else "fixed"
 
 
+def miner_engine(study: Study, miner: str) -> str:
+    """The engine that a miner searches with: the tables', or the exact one where that is a cluster.
+
+    So no training waits for a cluster, or is done anew because of one.
+    """
+    engine = system_engine(study, miner)
+    return "exact" if engine in study.engines else engine
+
+
 def search_training(study: Study, training_set: str, miner: str) -> Spec:
     """A miner's run over the training queries."""
     chosen = judged(study, training_set)
-    spec = search(study, miner, miner_variant(study, miner), chosen.collection, system_engine(study, miner))
+    spec = search(study, miner, miner_variant(study, miner), chosen.collection, miner_engine(study, miner))
     return {**spec, "split": chosen.split, "depth": chosen.depth}
 
 

@@ -4,6 +4,7 @@ The JSON schema (`config/schema.json`) and the reference page (`config/README.md
 """
 
 from sparsemill.study.models.base import LATER, Model, Scale, models_in
+from sparsemill.study.models.engines import BUILT_IN, MilvusEngine, OpenSearchEngine
 from sparsemill.study.models.published import Claim, Published
 from sparsemill.study.models.released import Released
 from sparsemill.study.models.sources import (
@@ -37,6 +38,7 @@ from sparsemill.study.models.training import Experiment, Pretraining, Pruning, Q
 from sparsemill.study.models.training_sets import MixtureSet, PairSet, TrainingSet
 
 __all__ = [
+    "BUILT_IN",
     "LATER",
     "SIAMESE",
     "Backbone",
@@ -56,9 +58,11 @@ __all__ = [
     "Group",
     "HubWeights",
     "IdfFile",
+    "MilvusEngine",
     "MixtureSet",
     "Model",
     "MonoT5Teacher",
+    "OpenSearchEngine",
     "PackageWeights",
     "PairFile",
     "PairSet",

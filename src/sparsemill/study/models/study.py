@@ -16,6 +16,7 @@ from sparsemill.study.models.base import (
     Revision,
     Scale,
 )
+from sparsemill.study.models.engines import Engine
 from sparsemill.study.models.published import Claim, Published
 from sparsemill.study.models.released import Released
 from sparsemill.study.models.sources import AnyIdf, Backbone, Collection, Group
@@ -60,9 +61,11 @@ class Study(Model):
         "package `triton` and a CUDA device",
     )
     encode_precision: Precision = Field(default="fp32", description="while encoding: " + PRECISION)
-    engine: Literal["lucene", "exact"] = Field(default="lucene", description="engine whose runs feed the tables")
-    check_engine: Literal["lucene", "exact", "none"] = Field(
-        default="exact", description="second engine, compared with the first"
+    engine: Name = Field(
+        default="lucene", description="engine whose runs feed the tables: lucene, exact, or an entry of `engines`"
+    )
+    check_engine: Name = Field(
+        default="exact", description="second engine, compared with the first: as `engine`, or none"
     )
     depth: Positive = Field(default=1000, description="documents kept per query in a run")
     measures: list[Measure] = Field(
@@ -71,6 +74,7 @@ class Study(Model):
         description="what every run is evaluated with: nDCG, nDCG@k, MRR, MRR@k, R@k, P@k, AP (or MAP), AP@k, "
         "Success@k",
     )
+    engines: dict[Name, Engine] = {}
     collections: dict[Name, Collection] = {}
     groups: dict[Name, Group] = {}
     backbones: dict[Name, Backbone] = {}

@@ -1,0 +1,112 @@
+"""Latency and throughput of searches in OpenSearch as its clients see them, without anything of ours in between.
+
+    python -m sparsemill.serving.cluster --configfile MINE.yaml --system ours --collection NAME --engines os os-2phase
+
+The indexes are those that the workflow ingested with that config. Queries are encoded before the clock starts. `fixed`
+are requests that match nothing: the cost of a round trip. The engines take turns, and ratios are to the first one.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from sparsemill.errors import UserError
+from sparsemill.files import write_json
+from sparsemill.serving.measure import Load, Served, ask, available_cores
+from sparsemill.study import edges, specs
+from sparsemill.study.load import load_study
+from sparsemill.study.models import OpenSearchEngine, Study
+
+FIXED = "fixed"
+_NOTHING = json.dumps({"size": 0, "track_total_hits": False, "query": {"match_none": {}}})
+
+
+def open_target(study: Study, system: str, collection: str, engine: str, k: int) -> dict[str, Any]:
+    """Requests of all test queries (see `OpenSearchIndex.target`).
+
+    Raises:
+        UserError: the engine is no OpenSearch, or the cluster cannot be reached, or something was not made yet.
+    """
+    from sparsemill.data.collection import read_queries
+    from sparsemill.retrieval.opensearch import OpenSearchIndex
+    from sparsemill.retrieval.queries import open_queries
+
+    if not isinstance(study.engines.get(engine), OpenSearchEngine):
+        raise UserError(f"{engine}: no entry of `engines` of kind opensearch")
+    variant = specs.variants(study, system)[0]
+    keys = edges.upstream(study, f"runs/{system}/{variant}/{collection}/{engine}")
+    places = {name: Path(study.results) / found[0] for name, found in keys.items()}
+    connection = specs.connection_facts(study, engine)["connection"]
+    index = OpenSearchIndex(places["index"], specs.query_spec(study, engine), connection)
+    idf = places["idf"] / "idf.json" if "idf" in places else None
+    encoder = open_queries(places["model"], specs.queries(study, system, device="cpu"), idf=idf)
+    queries = read_queries(places["collection"], split=study.collections[collection].split)
+    return index.target(encoder.encode([query.text for query in queries]), k)
+
+
+def summarise(found: Mapping[tuple[str, int], Served]) -> list[dict[str, Any]]:
+    """A record per number of clients and engine: milliseconds, queries per second, ratios to the first engine."""
+    first = next(name for name, _ in found if name != FIXED)
+    records = []
+    for (name, clients), served in sorted(found.items(), key=lambda item: item[0][1]):
+        p50, p99 = np.percentile(served.milliseconds, [50, 99])
+        base50, base99 = np.percentile(found[first, clients].milliseconds, [50, 99])
+        ratios = {"p50_ratio": p50 / base50, "p99_ratio": p99 / base99}
+        records.append(
+            {"engine": name, "clients": clients, "p50_ms": float(p50), "p99_ms": float(p99)}
+            | {"throughput": served.throughput, "requests": len(served.milliseconds)}
+            | {key: float(value) for key, value in ratios.items()}
+        )
+    return records
+
+
+def _study(configfile: Path, root: Path) -> Study:
+    merged: dict[str, Any] = {}
+    for path in (root / "config.yaml", configfile):
+        merged |= yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return load_study(merged, root)
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m sparsemill.serving.cluster", description=__doc__)
+    parser.add_argument("--configfile", type=Path, required=True, help="the overlay that the indexes were made with")
+    parser.add_argument("--config", type=Path, default=Path("config"), help="the folder config/ of the checkout")
+    parser.add_argument("--system", required=True, help="an experiment")
+    parser.add_argument("--collection", required=True)
+    parser.add_argument("--engines", nargs="+", required=True, help="entries of `engines`, the first to compare with")
+    parser.add_argument("--clients", type=int, nargs="+", default=[5, 10, 20, 40, 80])
+    parser.add_argument("--k", type=int, default=10, help="documents per query")
+    parser.add_argument("--requests", type=int, default=1000, help="of one round")
+    parser.add_argument("--seconds", type=float, default=30.0, help="longest time of one round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, required=True, help="JSON file for the records")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; 2 after a user's mistake."""
+    given = _parse(argv)
+    try:
+        study = _study(given.configfile, given.config)
+        names = (study, given.system, given.collection)
+        targets = {engine: open_target(*names, engine, given.k) for engine in given.engines}
+        targets[FIXED] = targets[given.engines[0]] | {"bodies": [_NOTHING]}
+        load = Load(given.clients, given.requests, given.seconds, given.rounds, warmup=100)
+        records = summarise(ask(targets, load=load, cores=available_cores()))
+    except UserError as error:
+        print(f"cluster: error: {error}", file=sys.stderr)
+        return 2
+    write_json(given.out, records)
+    for record in records:
+        print("{engine:20} {clients:3} clients  p50 {p50_ms:8.2f} ms  p99 {p99_ms:8.2f} ms".format(**record))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

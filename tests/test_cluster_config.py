@@ -1,0 +1,193 @@
+"""Clusters in the config, in the graph, and through the stages that ingest, search and evaluate."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from fake_opensearch import Cluster, running
+from test_collect import call
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from sparsemill.data.collection import Document, Qrel, Query, write_collection
+from sparsemill.errors import UserError
+from sparsemill.files import read_json, write_json
+from sparsemill.retrieval.query_encoder import QueryEncoder
+from sparsemill.retrieval.runs import read_run
+from sparsemill.retrieval.vectors import Shard, write_shard
+from sparsemill.study import edges, plan, specs
+from sparsemill.study.load import load_study
+from sparsemill.study.models import Study
+
+ENTRY = {"kind": "opensearch", "address": "https://localhost:9200"}
+
+
+def load(entry: dict[str, Any] | None = None, **config: Any) -> Study:
+    engines = {"os": ENTRY | (entry or {}), "embedded": {"kind": "milvus"}}
+    return load_study({"engine": "os", "check_engine": "embedded", "engines": engines, **config}, ROOT / "config")
+
+
+def test_the_tables_engine_may_be_a_cluster() -> None:
+    study = load()
+    keys = plan.evaluations(study)
+    assert {"evaluations/ours/seed-0/pydocs/os", "evaluations/ours/seed-0/pydocs/embedded"} <= set(keys)
+    assert {"evaluations/bm25/fixed/pydocs/lucene"} <= set(keys)
+    found = edges.upstream(study, "runs/ours/seed-0/pydocs/os")
+    assert found["index"] == ["indexes/ours/seed-0/pydocs/os"]
+    index = edges.upstream(study, "indexes/ours/seed-0/pydocs/os")
+    assert set(index) == {"vectors", "model"}
+    assert specs.system_engine(study, "ours") == "os"
+
+
+def test_moving_a_cluster_changes_no_spec() -> None:
+    near = load()
+    far = load({"address": "https://elsewhere:9200", "verify": False, "prefix": "mine", "timeout": 5, "retries": 1})
+    for key in ("build_index", "search"):
+        place = ("ours", "os") if key == "build_index" else ("ours", "seed-0", "pydocs", "os")
+        assert getattr(specs, key)(near, *place) == getattr(specs, key)(far, *place)
+    asked = load({"query": "two_phase", "two_phase": {"prune_ratio": 0.3}})
+    assert specs.build_index(asked, "ours", "os") == specs.build_index(near, "ours", "os")
+    assert specs.search(asked, "ours", "seed-0", "pydocs", "os")["cluster"]["two_phase"]["prune_ratio"] == 0.3
+    wide = load({"shards": 3})
+    assert specs.build_index(wide, "ours", "os")["cluster"]["shards"] == 3
+    facts = specs.connection_facts(far, "os")["connection"]
+    assert facts["address"] == "https://elsewhere:9200"
+    assert "shards" not in facts
+
+
+def test_no_training_depends_on_a_cluster() -> None:
+    sets = {"self": {"extends": "pydocs", "miner": "doc-distill"}}
+    mined = load(training_sets=sets)
+    exact = load_study({"engine": "exact", "training_sets": sets}, ROOT / "config")
+    assert edges.upstream(mined, "mining/self/doc-distill") == edges.upstream(exact, "mining/self/doc-distill")
+    assert specs.search_training(mined, "self", "doc-distill") == specs.search_training(exact, "self", "doc-distill")
+
+
+def test_one_index_is_asked_in_two_ways() -> None:
+    two = {"extends": "os", "index": "os", "query": "two_phase"}
+    study = load(engines={"os": ENTRY, "two-phase": two, "embedded": {"kind": "milvus"}})
+    assert edges.upstream(study, "runs/ours/seed-0/pydocs/two-phase")["index"] == ["indexes/ours/seed-0/pydocs/os"]
+    with pytest.raises(UserError, match=r"engines\.two-phase: it searches the index of os, but says something else"):
+        load(engines={"os": ENTRY, "two-phase": two | {"shards": 2}, "embedded": {"kind": "milvus"}})
+    with pytest.raises(UserError, match=r"engines\.two-phase\.index: no engine with an index of its own 'so'"):
+        load(engines={"os": ENTRY, "two-phase": two | {"index": "so"}, "embedded": {"kind": "milvus"}})
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"kind": "opensearch"}, "config: engines.x.address: "),
+        ({"kind": "solr"}, "config: engines.x.kind: no kind 'solr'; valid: milvus, opensearch"),
+        ({"kind": "milvus", "adress": ""}, "config: engines.x.adress: unknown key; did you mean 'address'?"),
+        ({"kind": "milvus", "address": "milvus.db"}, "config: engines.x.address: starts with http:// or https://"),
+        (ENTRY | {"query": "ann"}, "config: engines.x: query: ann does not go with field: rank_features"),
+        (ENTRY | {"two_phase": {"expansion_rate": 0.5}}, "config: engines.x.two_phase.expansion_rate: "),
+    ],
+)
+def test_mistakes_in_an_entry(entry: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_study({"engines": {"x": entry}}, ROOT / "config")
+    assert told.removesuffix(" ") in str(caught.value)
+
+
+def test_a_built_in_name_is_taken() -> None:
+    with pytest.raises(UserError, match=r"engines\.exact: exact is the name of a built-in engine; rename it"):
+        load_study({"engines": {"exact": {"kind": "milvus"}}}, ROOT / "config")
+
+
+# --- the stages --------------------------------------------------------------------------------------------------
+
+WORDS = ["[UNK]", "wing", "lift", "drag", "flow", "heat", "shock", "v.2"]
+ROWS = [[1, 2], [2, 3, 3], [4, 5], [5, 5, 1], [6, 3], [7, 1]]
+DOCUMENTS = [Document(f"d{row}", "", " ".join(WORDS[word] for word in words)) for row, words in enumerate(ROWS)]
+QUERIES = [Query(f"q{row}", " ".join(WORDS[word] for word in words[:2])) for row, words in enumerate(ROWS)]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A collection, vectors that count its words, and a model that looks queries up."""
+    folder = tmp_path_factory.mktemp("work")
+    for name in ("model", "collection", "vectors"):
+        (folder / name).mkdir()
+    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(folder / "model" / "tokenizer.json"))
+    weights = {word: 0.3 + 1.1 * number for number, word in enumerate(WORDS)}
+    write_json(folder / "model" / "query_weights.json", weights)
+    judged = {"test": [Qrel(query.id, f"d{query.id[1:]}", 1) for query in QUERIES]}
+    write_collection(folder / "collection", DOCUMENTS, QUERIES, judged)
+    counts = QueryEncoder(folder / "model", query_length=512).encode([document.text for document in DOCUMENTS])
+    counts.data = np.sqrt(counts.data)
+    write_shard(folder / "vectors", Shard([document.id for document in DOCUMENTS], counts))
+    return folder
+
+
+def run_stages(work: Path, folder: Path, study: Study, engine: str) -> dict[str, Any]:
+    """Ingest, search and evaluate; the measures."""
+    facts = specs.connection_facts(study, engine) if engine in study.engines else {}
+    place = (study, "ours", "seed-0", "pydocs", engine)
+    inputs = {"model": work / "model", "collection": work / "collection"}
+    index, run = folder / f"index-{engine}", folder / f"run-{engine}"
+    built = specs.build_index(study, "ours", engine)
+    manifest = call("build_index", index, built, facts=facts, vectors=work / "vectors", model=work / "model")
+    assert manifest["facts"]["documents"] == len(DOCUMENTS)
+    searched = call("search", run, specs.search(*place), facts=facts, index=index, **inputs)
+    assert searched["facts"]["engine"] == engine
+    spec = specs.evaluate_run(*place)
+    call("evaluate_run", folder / f"measures-{engine}", spec, run=run, collection=work / "collection")
+    found: dict[str, Any] = read_json(folder / f"measures-{engine}" / "measures.json")
+    return found
+
+
+def test_ingest_search_and_evaluate(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENSEARCH_USER", raising=False)
+    with running(Cluster()) as address:
+        study = load({"address": address})
+        measured = {engine: run_stages(work, tmp_path, study, engine) for engine in ("exact", "os", "embedded")}
+        text = (tmp_path / "index-os" / "manifest.json").read_text()
+        assert address in text
+        spec = read_json(tmp_path / "index-os" / "manifest.json")["spec"]
+        assert address not in json.dumps(spec)
+    exact = read_run(tmp_path / "run-exact" / "run.trec")
+    for engine, tolerance in (("os", 2**-8), ("embedded", 1e-6)):
+        found = read_run(tmp_path / f"run-{engine}" / "run.trec")
+        assert found.keys() == exact.keys()
+        for query, hits in exact.items():
+            scores = [hit.score for hit in found[query]]
+            np.testing.assert_allclose(scores, [hit.score for hit in hits], rtol=tolerance + 1e-6)
+        assert measured[engine]["nDCG@10"] == pytest.approx(measured["exact"]["nDCG@10"], abs=0.05)
+
+
+def test_a_cluster_that_is_down_stops_the_stage_in_one_line(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = load({"address": "http://127.0.0.1:9", "retries": 0})
+    facts = specs.connection_facts(study, "os")
+    with pytest.raises(AssertionError):
+        call(
+            "build_index",
+            tmp_path / "index",
+            specs.build_index(study, "ours", "os"),
+            facts=facts,
+            vectors=work / "vectors",
+            model=work / "model",
+        )
+    told = [line for line in capsys.readouterr().err.splitlines() if not line.startswith(">")]
+    assert told == [
+        "build_index: error: http://127.0.0.1:9: no OpenSearch answers there; start it, or correct the engine's "
+        "`address`"
+    ]
+    assert not (tmp_path / "index").exists()
+
+
+def test_no_client_is_loaded_by_what_the_demo_runs() -> None:
+    program = (
+        "import sys, sparsemill.retrieval.retriever, sparsemill.study.load; import sparsemill.retrieval.clusters; "
+    )
+    program += "print([name for name in ('opensearchpy', 'pymilvus', 'milvus_lite') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
