@@ -261,6 +261,8 @@ class Cluster:
             total = {"value": len(index.visible), "relation": "eq"}
             value = float(sum(source[field] for _, source in index.visible))
             return answer | {"hits": {"total": total, "hits": []}, "aggregations": {name: {"value": value}}}
+        if body["query"] == {"match_none": {}}:
+            return answer | {"hits": {"hits": [], "max_score": None}}
         (kind, fields), *more = body["query"].items()
         demand(kind == "neural_sparse" and not more, f"unknown query [{kind}]", "parsing_exception")
         ((field, inner),) = fields.items()

@@ -1,6 +1,7 @@
 """Clusters in the config, in the graph, and through the stages that ingest, search and evaluate."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,8 @@ from sparsemill.files import read_json, write_json
 from sparsemill.retrieval.query_encoder import QueryEncoder
 from sparsemill.retrieval.runs import read_run
 from sparsemill.retrieval.vectors import Shard, write_shard
+from sparsemill.serving.cluster import main, summarise
+from sparsemill.serving.measure import Served
 from sparsemill.study import edges, plan, specs
 from sparsemill.study.load import load_study
 from sparsemill.study.models import Study
@@ -191,3 +194,51 @@ def test_no_client_is_loaded_by_what_the_demo_runs() -> None:
     program += "print([name for name in ('opensearchpy', 'pymilvus', 'milvus_lite') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# --- latency -----------------------------------------------------------------------------------------------------
+
+
+def test_ratios_are_to_the_first_engine_at_the_same_number_of_clients() -> None:
+    found = {
+        ("a", 2): Served(np.array([1.0, 2.0, 3.0]), 1.5),
+        ("fixed", 2): Served(np.array([1.0, 1.0, 1.0]), 1.0),
+        ("b", 2): Served(np.array([4.0, 4.0, 4.0]), 3.0),
+        ("a", 1): Served(np.array([1.0]), 0.5),
+    }
+    records = {(record["engine"], record["clients"]): record for record in summarise(found)}
+    assert records["b", 2]["p50_ratio"] == 2.0
+    assert records["a", 2]["p50_ratio"] == records["a", 1]["p99_ratio"] == 1.0
+    assert records["b", 2]["throughput"] == 1.0
+    assert records["fixed", 2]["p50_ratio"] == 0.5
+
+
+def test_latency_of_two_kinds_of_query_by_the_command(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENSEARCH_USER", raising=False)
+    results = tmp_path / "results"
+    shutil.copytree(work / "model", results / "models/ours/seed-0")
+    shutil.copytree(work / "collection", results / "collections/pydocs")
+    with running(Cluster()) as address:
+        two = {"extends": "os", "index": "os", "query": "two_phase"}
+        config = {"results": str(results), "engines": {"os": ENTRY | {"address": address}, "os-2phase": two}}
+        (tmp_path / "mine.yaml").write_text(json.dumps(config))
+        study = load_study(config, ROOT / "config")
+        call(
+            "build_index",
+            results / "indexes/ours/seed-0/pydocs/os",
+            specs.build_index(study, "ours", "os"),
+            facts=specs.connection_facts(study, "os"),
+            vectors=work / "vectors",
+            model=work / "model",
+        )
+        place = ["--configfile", str(tmp_path / "mine.yaml"), "--config", str(ROOT / "config")]
+        asked = ["--system", "ours", "--collection", "pydocs", "--engines", "os", "os-2phase"]
+        little = ["--clients", "2", "--requests", "6", "--rounds", "1", "--out", str(tmp_path / "times.json")]
+        assert main([*place, *asked, *little]) == 0
+        assert main([*place, *asked[:-1], "exact", *little]) == 2
+    records = read_json(tmp_path / "times.json")
+    assert [record["engine"] for record in records] == ["os", "os-2phase", "fixed"]
+    assert all(record["requests"] == 6 for record in records)
+    assert "exact: no entry of `engines` of kind opensearch" in capsys.readouterr().err

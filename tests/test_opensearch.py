@@ -1,5 +1,6 @@
 """OpenSearch at the level of its protocol: a fake checks the requests and scores with Lucene's FeatureField."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from sparsemill.retrieval.opensearch_bodies import bulk_lines, feature_names, in
 from sparsemill.retrieval.opensearch_build import in_chunks
 from sparsemill.retrieval.two_phase import Found, TwoPhase, search_two_phase
 from sparsemill.retrieval.vectors import Shard, read_shard, write_shard
+from sparsemill.serving.load import Burst, Target, send
 from sparsemill.study.models.engines import OpenSearchEngine
 
 pytest.importorskip("opensearchpy")
@@ -360,3 +362,21 @@ def test_an_approximate_query_on_a_small_segment_is_exact(cluster: Cluster, shar
         queries = sparse.csr_matrix(np.array([[2, 0, 0, 2]], dtype=np.float32))
         assert open_cluster(tmp_path / "index", spec, spec).search(queries, 10) == [[("1", 3.0), ("é", 2.0)]]
     assert set(cluster.indexes[str(NAME)].documents["1"]["vector"]) == {"0", "3"}
+
+
+def test_a_load_generator_gets_the_requests_of_search(
+    cluster: Cluster, shard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries = sparse.csr_matrix(np.array([[2, 0, 0, 2], [0, 0, 0, 0], [0, 1, 0, 0]], dtype=np.float32))
+    cluster.password = "secret"
+    monkeypatch.setenv("OPENSEARCH_USER", "admin")
+    monkeypatch.setenv("OPENSEARCH_PASSWORD", "secret")
+    with running(cluster) as address:
+        spec = entry(address, query="two_phase")
+        build(tmp_path / "index", [shard], spec)
+        target = open_cluster(tmp_path / "index", spec, spec).target(queries, 10)
+        request = Target(**target | {"bodies": [body.encode() for body in target["bodies"]]})
+        before = len(cluster.log)
+        served = asyncio.run(send(request, Burst(clients=2, requests=6, seconds=30)))
+        assert len(served.milliseconds) == len(cluster.log) - before == 6
+    assert len(target["bodies"]) == 2

@@ -30,9 +30,9 @@ def run(job: Job) -> None:
         statistics = build_exact(job.out, job.inputs["vectors"])
     elif "cluster" in job.spec:
         from sparsemill.data.tokenizer import read_vocabulary
-        from sparsemill.retrieval.clusters import build_cluster, index_name
+        from sparsemill.retrieval.clusters import build_cluster, connection_of, index_name
 
-        connection = job.facts["connection"]
+        connection = connection_of(job.facts)
         statistics = build_cluster(
             job.out,
             job.inputs["vectors"],

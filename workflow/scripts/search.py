@@ -7,7 +7,7 @@ from sparsemill.job import Job, main
 
 def run(job: Job) -> None:
     from sparsemill.data.collection import read_queries
-    from sparsemill.retrieval.ir_metadata import write_sidecar
+    from sparsemill.retrieval.clusters import connection_of
     from sparsemill.retrieval.queries import open_job_queries
     from sparsemill.retrieval.retriever import open_search, retrieve_each
     from sparsemill.retrieval.sidecar import write_described_run
@@ -20,7 +20,7 @@ def run(job: Job) -> None:
         **bm25,
         queries=open_job_queries(job),
         threads=job.threads,
-        cluster={"spec": spec["cluster"], "connection": job.facts["connection"]} if "cluster" in spec else None,
+        cluster={"spec": spec["cluster"], "connection": connection_of(job.facts)} if "cluster" in spec else None,
     )
     queries = read_queries(job.input("collection"), split=spec["split"])
     drop = {"drop": True, "keep": False}[spec["self_hits"]]

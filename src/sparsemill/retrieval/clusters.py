@@ -88,6 +88,18 @@ def read_description(folder: Path, kind: str) -> dict[str, Any]:
     return described
 
 
+def connection_of(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the cluster is, from the facts that a stage was given.
+
+    Raises:
+        UserError: they do not say.
+    """
+    if "connection" not in facts:
+        raise UserError("--facts: `connection` is missing; it says where the cluster is, as an entry of `engines` does")
+    connection: dict[str, Any] = facts["connection"]
+    return connection
+
+
 def missing_index(name: str, address: str) -> UserError:
     """The error of a search whose index is not on the cluster."""
     return UserError(

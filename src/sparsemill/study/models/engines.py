@@ -42,7 +42,10 @@ class SeismicSearch(Model):
     heap_factor: float = Field(default=1.0, gt=0, description="higher: better recall, slower")
 
 
-class _Cluster(Model):
+class Cluster(Model):
+    """What every cluster has."""
+
+    # Keys that say where it is, and keys that say how it is asked; all others are about the index.
     CONNECTION: ClassVar[frozenset[str]] = frozenset({"address", "prefix", "timeout", "bulk_documents", "retries"})
     QUERY: ClassVar[frozenset[str]] = frozenset()
 
@@ -56,10 +59,10 @@ class _Cluster(Model):
     )
 
 
-class OpenSearchEngine(_Cluster):
+class OpenSearchEngine(Cluster):
     """An OpenSearch cluster."""
 
-    CONNECTION: ClassVar[frozenset[str]] = _Cluster.CONNECTION | {"verify", "ca_file", "credentials", "bulk_mib"}
+    CONNECTION: ClassVar[frozenset[str]] = Cluster.CONNECTION | {"verify", "ca_file", "credentials", "bulk_mib"}
     QUERY: ClassVar[frozenset[str]] = frozenset({"query", "two_phase", "ann"})
 
     kind: Literal["opensearch"]
@@ -79,12 +82,12 @@ class OpenSearchEngine(_Cluster):
     shards: Positive = Field(default=1, description="primary shards")
     replicas: int = Field(default=0, ge=0, description="copies of each shard")
     segments: Positive | None = Field(default=1, description="segments per shard after the merge (null: none forced)")
-    seismic: SeismicIndex = SeismicIndex()
+    seismic: SeismicIndex = Field(default=SeismicIndex(), description="how a sparse_vector field is built")
     query: Literal["exact", "two_phase", "ann"] = Field(
         default="exact", description="two_phase: for rank_features; ann: for sparse_vector"
     )
-    two_phase: TwoPhaseSearch = TwoPhaseSearch()
-    ann: SeismicSearch = SeismicSearch()
+    two_phase: TwoPhaseSearch = Field(default=TwoPhaseSearch(), description="parameters of two-phase queries")
+    ann: SeismicSearch = Field(default=SeismicSearch(), description="parameters of approximate queries")
 
     @model_validator(mode="after")
     def _query_fits_field(self) -> "OpenSearchEngine":
@@ -96,10 +99,10 @@ class OpenSearchEngine(_Cluster):
         return self
 
 
-class MilvusEngine(_Cluster):
+class MilvusEngine(Cluster):
     """Milvus: a server, or milvus-lite inside the process."""
 
-    CONNECTION: ClassVar[frozenset[str]] = (_Cluster.CONNECTION - {"retries"}) | {"credentials", "database"}
+    CONNECTION: ClassVar[frozenset[str]] = (Cluster.CONNECTION - {"retries"}) | {"credentials", "database"}
 
     kind: Literal["milvus"]
     address: str = Field(
