@@ -235,7 +235,18 @@ def test_latency_of_two_kinds_of_query_by_the_command(
         )
         place = ["--configfile", str(tmp_path / "mine.yaml"), "--config", str(ROOT / "config")]
         asked = ["--system", "ours", "--collection", "pydocs", "--engines", "os", "os-2phase"]
-        little = ["--clients", "2", "--requests", "6", "--rounds", "1", "--out", str(tmp_path / "times.json")]
+        little = [
+            "--clients",
+            "2",
+            "--requests",
+            "6",
+            "--rounds",
+            "1",
+            "--warmup",
+            "2",
+            "--out",
+            str(tmp_path / "times.json"),
+        ]
         assert main([*place, *asked, *little]) == 0
         assert main([*place, *asked[:-1], "exact", *little]) == 2
     records = read_json(tmp_path / "times.json")

@@ -85,6 +85,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=1000, help="of one round")
     parser.add_argument("--seconds", type=float, default=30.0, help="longest time of one round")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--warmup", type=int, default=100, help="requests before each round that are not counted")
     parser.add_argument("--out", type=Path, required=True, help="JSON file for the records")
     return parser.parse_args(argv)
 
@@ -97,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         names = (study, given.system, given.collection)
         targets = {engine: open_target(*names, engine, given.k) for engine in given.engines}
         targets[FIXED] = targets[given.engines[0]] | {"bodies": [_NOTHING]}
-        load = Load(given.clients, given.requests, given.seconds, given.rounds, warmup=100)
+        load = Load(given.clients, given.requests, given.seconds, given.rounds, given.warmup)
         records = summarise(ask(targets, load=load, cores=available_cores()))
     except UserError as error:
         print(f"cluster: error: {error}", file=sys.stderr)
