@@ -8,6 +8,7 @@ from sparsemill.job import Job, main
 def run(job: Job) -> None:
     from sparsemill.data.collection import read_queries
     from sparsemill.retrieval.clusters import connection_of
+    from sparsemill.retrieval.ir_metadata import write_sidecar
     from sparsemill.retrieval.queries import open_job_queries
     from sparsemill.retrieval.retriever import open_search, retrieve_each
     from sparsemill.retrieval.sidecar import write_described_run
