@@ -21,7 +21,7 @@ def _spans(lengths: list[int]) -> list[tuple[int, int]]:
 
 
 def _blocks(lengths: list[int]) -> tuple[list[int], list[tuple[int, int]]]:
-    """Neighbours of one length: tokens of each block, and its shape (documents, length), so that one call reduces it."""
+    """Neighbours of one length: tokens of each block, and its shape (documents, length); one call reduces a block."""
     shapes = [(sum(1 for _ in members), length) for length, members in groupby(lengths)]
     return [documents * length for documents, length in shapes], shapes
 
@@ -30,11 +30,11 @@ def _forward(hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int]) -
     tokens, shapes = _blocks(lengths)
     wide = torch.promote_types(hidden.dtype, torch.float32)
     output = torch.empty(len(lengths), weight.shape[0], dtype=wide, device=hidden.device)
-    rows = output.split([documents for documents, _ in shapes])
+    rows = torch.split(output, [documents for documents, _ in shapes])
     for low in range(0, weight.shape[0], CHUNK):
-        parts = product(hidden, weight[low : low + CHUNK]).split(tokens)
+        parts = torch.split(product(hidden, weight[low : low + CHUNK]), tokens)
         for block, part, shape in zip(rows, parts, shapes, strict=True):
-            block[:, low : low + CHUNK] = part.unflatten(0, shape).amax(1)
+            block[:, low : low + CHUNK] = part.view(*shape, -1).amax(1)
     return output + bias.to(wide)
 
 
