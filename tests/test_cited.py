@@ -11,6 +11,7 @@ import pytest
 from sparsemill.errors import UserError
 from sparsemill.study import plan, specs
 from sparsemill.study.load import load_study
+from sparsemill.study.missing import made_only
 from sparsemill.study.models import Study
 from sparsemill.tables.build import build
 from sparsemill.tables.layout import Cited, Layout
@@ -141,3 +142,21 @@ def test_mistakes_are_told_in_one_line() -> None:
         load(published=["y"])
     with pytest.raises(UserError, match="names a system, or a published row"):
         load(rows=[{"label": "nothing"}])
+
+
+def test_rows_that_were_not_run_say_so_and_the_command_that_runs_them() -> None:
+    study = load(rows=[TABLE["rows"][0], {"system": "minilm"}, TABLE["rows"][1] | {"compare": ["bm25", "minilm"]}])
+    there = {"evaluations/bm25/fixed/pydocs/lucene", "evaluations/ours/seed-0/pydocs/lucene"}
+    shown = made_only(study, there.__contains__)
+    assert {cell.system for cell in plan.wanted_cells(shown)} == {"bm25", "ours"}
+    bm25, minilm, ours = shown.tables["t"].rows
+    assert (bm25.system, ours.system, ours.compare) == ("bm25", "ours", ["bm25"])
+    assert minilm.system == ""
+    assert minilm.note == "not run: snakemake --cores all results/evaluations/minilm/fixed/pydocs/exact/manifest.json"
+    assert not shown.explanations  # its page needs a model that was not run
+    assert shown.figures["effectiveness-flops"].systems == ["bm25", "ours"]
+    spec = specs.render_table(shown, "t")
+    lines = build(spec, FRAME, None).lines
+    assert [line.label for line in lines] == ["bm25", "minilm", "Ours"]
+    assert lines[1].note.startswith("not run: snakemake")
+    assert made_only(study, lambda _: True) == study

@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from sparsemill.errors import UserError
 from sparsemill.files import canonical_json
 from sparsemill.retrieval.ir_metadata import GOAL
-from sparsemill.study import check, edges, plan, revisions, specs, targets
+from sparsemill.study import check, edges, missing, plan, revisions, specs, targets
 from sparsemill.study.goal import research_goal
 from sparsemill.study.load import load_study
 
@@ -34,6 +34,8 @@ for overlay in targets.overlays(sys.argv[1:], str(config.get("scale", "demo")), 
 
 try:
     study = load_study(config, ROOT / "config")
+    if study.missing == "show":
+        study = missing.made_only(study, lambda key: Path(study.results, key, "manifest.json").exists())
 except UserError as error:
     sys.exit(f"error: {error}")
 

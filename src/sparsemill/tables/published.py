@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sparsemill.study.missing import NOT_RUN
 from sparsemill.tables.layout import Cell, Cited, Layout, Line
 
 APPROXIMATE = {"digitised": "≈", "recalled": "~"}
@@ -24,7 +25,7 @@ def with_published(layout: Layout, published: Mapping[str, Any]) -> Layout:
     lines = [
         line._replace(
             cells=[_cell(cell, values.get((row, column))) for column, cell in enumerate(line.cells)],
-            note=line.note if line.system else ", ".join(filter(None, ["cited", line.note])),
+            note=line.note if line.system or NOT_RUN in line.note else "; ".join(filter(None, ["cited", line.note])),
             notes=tuple(note + 1 for note in noted.get(row, [])),
         )
         for row, line in enumerate(layout.lines)

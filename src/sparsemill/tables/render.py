@@ -121,16 +121,21 @@ _TEX = str.maketrans(
 )
 
 
+_TEX_COLUMNS = 7  # more than fit a line
+
+
 def latex(table: Layout) -> str:
-    """A `table` environment for LaTeX with the package booktabs."""
-    columns = "l" + "r" * len(table.headers)
-    out = [r"% needs \usepackage{booktabs}", r"\begin{table}", r"\centering", rf"\caption{{{_tex(table.caption)}}}"]
+    """A `table` environment for LaTeX with booktabs; one of many columns is scaled to the line, with graphicx."""
+    columns, wide = "l" + "r" * len(table.headers), len(table.headers) > _TEX_COLUMNS
+    needed = "% needs \\usepackage{booktabs}" + r" and \usepackage{graphicx}" * wide
+    out = [needed, r"\begin{table}", r"\centering", rf"\caption{{{_tex(table.caption)}}}"]
+    out += [r"\resizebox{\linewidth}{!}{%"] * wide
     out += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
     if any(header.group for header in table.headers):
         out += _tex_groups(table.headers)
     out += [_tex_row(["System", *(_tex(header.label) for header in table.headers)]), r"\midrule"]
     out += [_tex_row([_tex_label(line), *map(_tex_cell, line.cells)]) for line in table.lines]
-    out += [r"\bottomrule", r"\end{tabular}"]
+    out += [r"\bottomrule", r"\end{tabular}" + "}" * wide]
     out += [rf"\par\smallskip{{\footnotesize {_tex(sentence)}\par}}" for sentence in table.legend]
     return "\n".join([*out, r"\end{table}", ""])
 
