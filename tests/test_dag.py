@@ -42,6 +42,8 @@ OUTPUTS = {
     "evaluate_run": ["measures.json", "per_query.parquet"],
     "measure_sparsity": ["sparsity.json"],
     "measure_latency": ["latency.json"],
+    "measure_engine_time": ["engine_time.json"],
+    "measure_serving": ["serving.json"],
     "collect_results": ["results.parquet", "results.csv"],
     "test_significance": ["significance.json"],
     "render_table": ["table.md", "table.csv", "table.tex", "table.html"],

@@ -5,7 +5,7 @@ import gc
 import numpy as np
 import pytest
 
-from sparsemill.retrieval.latency import alternate, report, summarise
+from sparsemill.retrieval.latency import in_turns, report, report_engine, summarise
 
 
 class Machine:
@@ -34,16 +34,15 @@ def test_the_shortest_time_of_the_timed_passes_counts() -> None:
     machine = Machine()
     first = machine.function("a", [[0.001, 0.001], [0.005, 0.009], [0.007, 0.004]])
     second = machine.function("b", [[0.001, 0.001], [0.002, 0.003], [0.006, 0.001]])
-    ours, theirs = alternate(first, second, queries=2, passes=2, warmup=1, clock=machine.clock)
+    ours, theirs = in_turns([first, second], queries=2, passes=2, warmup=1, clock=machine.clock)
     np.testing.assert_allclose(ours, [5, 4])
     np.testing.assert_allclose(theirs, [2, 1])
 
 
 def test_sides_alternate_and_the_order_swaps_each_pass() -> None:
     machine = Machine()
-    alternate(
-        machine.function("a", [[1, 1]] * 2),
-        machine.function("b", [[1, 1]] * 2),
+    in_turns(
+        [machine.function("a", [[1, 1]] * 2), machine.function("b", [[1, 1]] * 2)],
         queries=2,
         passes=2,
         warmup=0,
@@ -59,7 +58,7 @@ def test_garbage_collection_is_off_while_timing_and_on_again_after_an_error() ->
 
     assert gc.isenabled()
     with pytest.raises(ZeroDivisionError):
-        alternate(fail, fail, queries=1, passes=1, warmup=0)
+        in_turns([fail, fail], queries=1, passes=1, warmup=0)
     assert gc.isenabled()
 
 
@@ -78,3 +77,30 @@ def test_report_by_hand() -> None:
         "passes": 5,
         "k": 10,
     }
+
+
+def test_three_sides_take_turns() -> None:
+    machine = Machine()
+    functions = [machine.function(name, [[1]] * 4) for name in "abc"]
+    assert in_turns(functions, queries=1, passes=4, warmup=0, clock=machine.clock).tolist() == [[1000]] * 3
+    assert "".join(name for name, _ in machine.calls) == "abcbcacababc"
+
+
+def test_report_of_an_engine_by_hand() -> None:
+    times = {10: np.array([[2.0, 4.0], [1.0, 1.0], [4.0, 8.0]]), 1000: np.array([[3.0, 3.0], [1.0, 2.0], [1.0, 1.0]])}
+    measured = report_engine(times, ["bm25", "bm25-standard"], engine="exact")
+    assert measured == pytest.approx(
+        {
+            "exact:latency/bm25@10": 3.0,
+            "exact:latency/bm25-standard@10": 0.5,
+            "exact:latency/bm25@1000": 2.0,
+            "exact:latency/bm25-standard@1000": 3.0,
+            "exact:mean_ms@10": 3.0,
+            "exact:p50_ms@10": 3.0,
+            "exact:p99_ms@10": 3.98,
+            "exact:mean_ms@1000": 3.0,
+            "exact:p50_ms@1000": 3.0,
+            "exact:p99_ms@1000": 3.0,
+        }
+    )
+    assert list(measured)[3:5] == ["exact:latency/bm25-standard@1000", "exact:mean_ms@10"]

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import ir_measures
 import numpy as np
@@ -315,3 +316,31 @@ def test_latency_as_a_command(project: Path, kind: str, engine: str) -> None:
     assert measured["queries"] == 3
     assert 0 < measured["p50_ms"] <= measured["p99_ms"]
     assert measured["latency/BM25"] == pytest.approx(measured["mean_ms"] / measured["bm25_mean_ms"])
+
+
+@pytest.mark.parametrize(("kind", "engine"), [("experiment", "exact"), ("experiment", "lucene"), ("bm25", "lucene")])
+def test_times_as_commands(project: Path, kind: str, engine: str) -> None:
+    """Of the engine alone, and of what clients see; one test, because indexes and processes take the time."""
+    bm25 = build(project, "bm25")
+    inputs = [("index", bm25 if kind == "bm25" else build(project, engine)), ("baseline", bm25)]
+    inputs += [("collection", project / "toy"), ("model", project / "model")]
+    spec: dict[str, Any] = {"engine": engine, "kind": kind, "split": "test", "queries": 300, "options": {}}
+    spec |= {"baselines": {"bm25": {"k1": 0.9, "b": 0.4}}, "query_side": {"query_length": 8}}
+    stages = {
+        "engine_time": {"depths": [1, 3], "passes": 1, "warmup": 1},
+        "serving": {"k": 2, "load": {"clients": [2], "requests": 6, "seconds": 5, "rounds": 1, "warmup": 1}},
+    }
+    found = {}
+    for stage, more in stages.items():
+        arguments = ["--spec", json.dumps(spec | more), "--out", str(project / stage)]
+        for name, path in inputs:
+            arguments += ["--in", name, str(path)]
+        assert main(f"measure_{stage}", script(f"measure_{stage}"), argv=arguments) == 0
+        found[stage] = json.loads((project / stage / f"{stage}.json").read_text())
+    alone, served = found.values()
+    assert (alone["queries"], served["queries"], served["k"]) == (3, 3, 2)
+    assert alone[f"{engine}:latency/bm25@3"] > 0
+    assert 0 < alone[f"{engine}:p50_ms@1"] <= alone[f"{engine}:p99_ms@1"]
+    assert served[f"{engine}:p99/bm25@2-clients"] > 0
+    assert 0 < served[f"{engine}:fixed_p50_ms@2-clients"] <= served[f"{engine}:fixed_p99_ms@2-clients"]
+    assert served["server_cores"] >= served["client_cores"] >= 1

@@ -36,8 +36,13 @@ def study() -> Study:
         "query_prune": {"top_k": 6},
     }
     page = {"collection": COLLECTION, "systems": [SYSTEM], "queries": 2}
+    column = {"collection": COLLECTION, "measure": "lucene:latency/bm25@10"}
+    table = {"caption": "", "rows": [{"system": SYSTEM}], "columns": [column]}
     options: dict[str, Any] = {"device": "cpu", "encode_precision": "fp32", "depth": 10}
-    return load_study(options | {"experiments": {SYSTEM: experiment}, "explanations": {"x": page}}, ROOT / "config")
+    return load_study(
+        options | {"experiments": {SYSTEM: experiment}, "explanations": {"x": page}, "tables": {"x": table}},
+        ROOT / "config",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +67,8 @@ def work(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
     stage(folder, "measure_sparsity", "sparsity", specs.measure_sparsity(*place), "vectors", "collection", "model")
     latency = specs.measure_latency(*place) | {"passes": 1}
     stage(folder, "measure_latency", "latency", latency, "index=lucene", "bm25", "collection", "model")
+    times = specs.measure_engine_time(*place, "lucene") | {"passes": 1, "queries": 5}
+    stage(folder, "measure_engine_time", "times", times, "index=lucene", "baseline=bm25", "collection", "model")
     page = ("collection", "run_0=run-lucene", "vectors_0=vectors", "model_0=model")
     stage(folder, "explain_queries", "explain", specs.explain_queries(study, "x"), *page)
     return folder
@@ -95,4 +102,6 @@ def test_measures_count_what_was_searched(work: Path) -> None:
     assert sparsity["tokens/query"] == 6
     assert sparsity["documents"] == TOPICS
     assert read_json(work / "latency" / "latency.json")["queries"] == TOPICS
+    times = read_json(work / "times" / "engine_time.json")
+    assert times["lucene:latency/bm25@10"] > 1  # its queries go through an encoder
     assert "<html" in (work / "explain" / "explain.html").read_text(encoding="utf-8")

@@ -73,3 +73,53 @@ rule measure_latency:
         spec=spec(specs.measure_latency, "system", "variant", "collection"),
     shell:
         command("measure_latency")
+
+
+rule measure_engine_time:
+    # An engine's time alone beside BM25, query by query in one thread, alone on the machine.
+    input:
+        unpack(parents("engine_time/{system}/{variant}/{collection}/{engine}")),
+    output:
+        manifest=path("engine_time/{system}/{variant}/{collection}/{engine}/manifest.json"),
+        measured=path("engine_time/{system}/{variant}/{collection}/{engine}/engine_time.json"),
+    log:
+        path("logs/engine_time/{system}/{variant}/{collection}/{engine}.log"),
+    benchmark:
+        path("benchmarks/engine_time/{system}/{variant}/{collection}/{engine}.tsv")
+    conda:
+        "../../envs/lucene.yaml"
+    threads: workflow.cores
+    resources:
+        mem_mb=4000,
+    params:
+        inputs=inputs("engine_time/{system}/{variant}/{collection}/{engine}"),
+        out=out("engine_time/{system}/{variant}/{collection}/{engine}"),
+        key=key("engine_time/{system}/{variant}/{collection}/{engine}"),
+        spec=spec(specs.measure_engine_time, "system", "variant", "collection", "engine"),
+    shell:
+        command("measure_engine_time")
+
+
+rule measure_serving:
+    # What clients of a server on this machine see, alone on the machine.
+    input:
+        unpack(parents("serving/{system}/{variant}/{collection}/{engine}")),
+    output:
+        manifest=path("serving/{system}/{variant}/{collection}/{engine}/manifest.json"),
+        measured=path("serving/{system}/{variant}/{collection}/{engine}/serving.json"),
+    log:
+        path("logs/serving/{system}/{variant}/{collection}/{engine}.log"),
+    benchmark:
+        path("benchmarks/serving/{system}/{variant}/{collection}/{engine}.tsv")
+    conda:
+        "../../envs/lucene.yaml"
+    threads: workflow.cores
+    resources:
+        mem_mb=6000,
+    params:
+        inputs=inputs("serving/{system}/{variant}/{collection}/{engine}"),
+        out=out("serving/{system}/{variant}/{collection}/{engine}"),
+        key=key("serving/{system}/{variant}/{collection}/{engine}"),
+        spec=spec(specs.measure_serving, "system", "variant", "collection", "engine"),
+    shell:
+        command("measure_serving")

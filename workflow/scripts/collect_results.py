@@ -6,7 +6,7 @@ from sparsemill.job import Job, main
 
 
 def run(job: Job) -> None:
-    """Write `results.parquet` and `results.csv` from the inputs `evaluation`, `sparsity` and `latency`."""
+    """Write `results.parquet` and `results.csv` from the inputs of every kind that holds measures."""
     from sparsemill.tables.collect import FILES, collect
 
     frame = collect({kind: job.inputs.get(kind, []) for kind in FILES})

@@ -9,7 +9,7 @@ from sparsemill.job import Job, main
 def run(job: Job) -> None:
     from sparsemill.data.collection import read_queries
     from sparsemill.files import write_json
-    from sparsemill.retrieval.latency import alternate, report
+    from sparsemill.retrieval.latency import in_turns, report
     from sparsemill.retrieval.queries import open_job_queries
     from sparsemill.retrieval.retriever import open_search
 
@@ -24,9 +24,8 @@ def run(job: Job) -> None:
     )
     queries = read_queries(job.input("collection"), split=spec["split"])
     texts = [[query.text] for query in queries[:: math.ceil(len(queries) / spec["queries"])]]  # spread over the split
-    times = alternate(
-        lambda number: system(texts[number], k),
-        lambda number: bm25(texts[number], k),
+    times = in_turns(
+        [lambda number: system(texts[number], k), lambda number: bm25(texts[number], k)],
         queries=len(texts),
         passes=passes,
         warmup=spec.get("warmup", 1),

@@ -1,8 +1,8 @@
-"""How long two retrievers take per query, measured so that noise of the machine falls on both alike."""
+"""How long retrievers take per query, measured so that noise of the machine falls on all of them alike."""
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,37 +18,37 @@ class Latency(NamedTuple):
     p99: float
 
 
-def alternate(
-    first: Callable[[int], object],
-    second: Callable[[int], object],
+def in_turns(
+    functions: Sequence[Callable[[int], object]],
     *,
     queries: int,
     passes: int,
     warmup: int,
     clock: Callable[[], float] = time.perf_counter,
-) -> tuple[Array, Array]:
-    """Time two functions of a query's number, in turns.
+) -> Array:
+    """Time functions of a query's number, in turns.
 
-    For every query both run one after the other, and who goes first changes with each pass. A query's time is its
+    For every query all run one after the other, and who goes first changes with each pass. A query's time is its
     shortest of all passes: what other processes add is never negative.
 
     Args:
-        first: runs a query; its result is dropped.
-        second: likewise.
+        functions: each runs a query; results are dropped.
         queries: how many, at least 1.
         passes: timed rounds over all queries, at least 1.
         warmup: rounds before them that are not timed.
         clock: seconds.
 
     Returns:
-        Milliseconds of both, each float64 [queries].
+        Milliseconds, float64 [functions, queries].
     """
-    times = np.full((2, queries), np.inf)
+    times = np.full((len(functions), queries), np.inf)
+    sides = list(enumerate(functions))
     collecting = gc.isenabled()
     gc.disable()
     try:
         for round_number in range(warmup + passes):
-            turns = [(0, first), (1, second)] if round_number % 2 == 0 else [(1, second), (0, first)]
+            first = round_number % len(sides)
+            turns = [*sides[first:], *sides[:first]]
             for query in range(queries):
                 for side, function in turns:
                     start = clock()
@@ -59,7 +59,7 @@ def alternate(
     finally:
         if collecting:
             gc.enable()
-    return times[0] * 1000, times[1] * 1000
+    return times * 1000
 
 
 def summarise(times: Array) -> Latency:
@@ -78,3 +78,27 @@ def report(system: Array, bm25: Array, *, passes: int, k: int) -> dict[str, floa
         "passes": passes,
         "k": k,
     }
+
+
+def report_engine(times: Mapping[int, Array], baselines: Sequence[str], *, engine: str) -> dict[str, float]:
+    """The measures of `engine_time.json`, ratios of means first.
+
+    Args:
+        times: documents a query -> milliseconds [1 + baselines, queries], the system's first.
+        baselines: names of what it is compared with.
+        engine: of the system; starts the measures' names.
+
+    Returns:
+        Measure -> ratio or milliseconds: `exact:latency/bm25@1000`, `exact:mean_ms@1000`.
+    """
+    ratios = {
+        f"{engine}:latency/{name}@{k}": float(found[0].mean() / other.mean())
+        for k, found in times.items()
+        for name, other in zip(baselines, found[1:], strict=True)
+    }
+    plain = {
+        f"{engine}:{name}_ms@{k}": value
+        for k, found in times.items()
+        for name, value in summarise(found[0])._asdict().items()
+    }
+    return ratios | plain

@@ -138,7 +138,7 @@ def _together(rounds: Sequence[Mapping[str, Any]]) -> Served:
 
 
 def report(
-    found: Mapping[tuple[str, int], Served], system: str, baselines: Sequence[str], *, engine: str
+    found: Mapping[tuple[str, int], Served], system: str, baselines: Mapping[str, str], *, engine: str
 ) -> dict[str, float]:
     """The measures of `serving.json`, ratios first.
 
@@ -148,7 +148,7 @@ def report(
     Args:
         found: of `measure`.
         system: name of what is measured.
-        baselines: names of what it is compared with.
+        baselines: BM25's name -> its name in `found`.
         engine: starts the measures' names.
 
     Returns:
@@ -158,8 +158,8 @@ def report(
     ratios = {
         f"{engine}:{name}/{baseline}@{clients}-clients": value
         for clients in counts
-        for baseline in baselines
-        for name, value in _ratios(*(found[name, clients] for name in (system, baseline, NOTHING))).items()
+        for baseline, side in baselines.items()
+        for name, value in _ratios(*(found[one, clients] for one in (system, side, NOTHING))).items()
     }
     plain = {
         f"{engine}:{prefix}{name}@{clients}-clients": value

@@ -4,10 +4,11 @@ Artefacts are named by their key, the folder below the results folder. The rules
 the list of what MLflow mirrors and the tests of the graph.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sparsemill.study import plan
 from sparsemill.study.corpora import corpus_of
+from sparsemill.study.measures import asked_times
 from sparsemill.study.models import (
     SIAMESE,
     CrossEncoderTeacher,
@@ -28,6 +29,7 @@ from sparsemill.study.specs import (
     system_kind,
     variants,
 )
+from sparsemill.study.timings import KINDS
 from sparsemill.study.training_sets import judged, members
 
 Edges = dict[str, list[str]]
@@ -216,6 +218,17 @@ def _latency(study: Study, system: str, variant: str, collection: str) -> Edges:
     }
 
 
+def _times(study: Study, kind: str, place: Sequence[str]) -> Edges:
+    system, variant, collection, engine = place
+    compared = asked_times(study, kind, system, collection, engine).baselines
+    return {
+        "index": _searched(study, system, variant, collection, engine),
+        "baseline": [key for name in compared for key in _searched(study, name, "fixed", collection, "lucene")],
+        "collection": [f"collections/{collection}"],
+        **_query_side(study, system, variant, collection),
+    }
+
+
 def _figure(study: Study, name: str) -> Edges:
     figure = study.figures[name]
     if figure.kind == "tradeoff":
@@ -259,6 +272,7 @@ def _measured(study: Study) -> Edges:
         "evaluation": plan.evaluations(study),
         "sparsity": plan.costs(study, "sparsity"),
         "latency": plan.costs(study, "latency"),
+        **{kind: plan.times(study, kind) for kind in KINDS},
     }
 
 
@@ -309,6 +323,8 @@ def upstream(study: Study, key: str) -> Edges:  # noqa: PLR0911, PLR0912  (one l
             return _sparsity(study, system, variant, collection)
         case ["latency", system, variant, collection]:
             return _latency(study, system, variant, collection)
+        case ["engine_time" | "serving" as kind, *place]:
+            return _times(study, kind, place)
         case ["tidy"]:
             return _measured(study)
         case ["significance", table]:

@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 from sparsemill.errors import UserError
 from sparsemill.evaluation.measures import KNOWN, is_ranking_measure
+from sparsemill.study.groups import members
 from sparsemill.study.hints import nearest
 from sparsemill.study.models import Study
+from sparsemill.study.timings import FORMS, check_timing, parse_timing
 
 SPARSITY = ("FLOPS", "tokens/doc", "tokens/query", "postings", "postings/query")
 LATENCY = ("latency/BM25", *(f"{side}{name}_ms" for side in ("", "bm25_") for name in ("p50", "p99", "mean")))
@@ -43,14 +45,43 @@ def uses(study: Study) -> Iterator[Use]:
         yield Use("expected.measure", expected.measure, [expected.collection], [expected.system])
 
 
+class Asked(NamedTuple):
+    """What is to be measured of a system's times in an engine.
+
+    Attributes:
+        numbers: documents a query, or clients; sorted.
+        baselines: BM25 teachers to compare with; sorted.
+    """
+
+    numbers: list[int]
+    baselines: list[str]
+
+
+def asked_times(study: Study, kind: str, system: str, collection: str, engine: str) -> Asked:
+    """What tables, figures and expected values show of a system's times (see `sparsemill.study.timings`)."""
+    found = [
+        timing
+        for use in uses(study)
+        if (timing := parse_timing(use.measure)) is not None
+        and (timing.kind, timing.engine) == (kind, engine)
+        and system in use.systems
+        and any(collection in members(study, name) for name in use.collections)
+    ]
+    baselines = sorted({timing.baseline for timing in found} - {""})
+    return Asked(sorted({timing.number for timing in found}), baselines)
+
+
 def _check_shown(where: str, measure: str, study: Study) -> None:
     if measure in COSTS or measure in study.measures:
+        return
+    if (timing := parse_timing(measure)) is not None:
+        check_timing(where, timing, study)
         return
     if is_ranking_measure(measure):
         raise UserError(f"config: {where}: {measure} is not among `measures`, so no run is evaluated with it; add it")
     raise UserError(
         f"config: {where}: no measure {measure!r}; {nearest(measure, [*COSTS, *study.measures])} "
-        f"(runs: {KNOWN}; costs: {', '.join(COSTS)})"
+        f"(runs: {KNOWN}; costs: {', '.join(COSTS)}; times: {FORMS})"
     )
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sparsemill.study.groups import members
-from sparsemill.study.measures import LATENCY, uses
+from sparsemill.study.measures import LATENCY, asked_times, uses
 from sparsemill.study.models import BeirFolder, IdfFile, PairFile, ScoresTeacher, Study
 from sparsemill.study.specs import system_engine, system_kind, variants
+from sparsemill.study.timings import ENGINES
 from sparsemill.study.verdicts import claim_evaluations, due_claims, due_values
 
 
@@ -81,6 +82,17 @@ def costs(study: Study, kind: str) -> list[str]:
         }
         sparse = [cell for cell in sparse if (cell.system, cell.collection) in wanted]
     return [f"{kind}/{cell.path}" for cell in sparse]
+
+
+def times(study: Study, kind: str) -> list[str]:
+    """Keys of all shown `engine_time` or `serving` measurements: of experiments, and of BM25 in Lucene."""
+    searching = {"experiment": ENGINES, "bm25": ("lucene",)}
+    return [
+        f"{kind}/{cell.path}/{engine}"
+        for cell in wanted_cells(study)
+        for engine in searching.get(system_kind(study, cell.system), ())
+        if asked_times(study, kind, cell.system, cell.collection, engine).numbers
+    ]
 
 
 def results(study: Study) -> list[str]:

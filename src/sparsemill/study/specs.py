@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from sparsemill.errors import UserError
 from sparsemill.study.groups import shares
+from sparsemill.study.measures import Asked, asked_times
 from sparsemill.study.models import (
     SIAMESE,
     Bm25Teacher,
@@ -58,6 +59,8 @@ VERSIONS = {
     "evaluate_run": 2,
     "measure_sparsity": 2,
     "measure_latency": 1,
+    "measure_engine_time": 1,
+    "measure_serving": 1,
     "collect_results": 1,
     "test_significance": 2,
     "render_table": 2,
@@ -438,6 +441,40 @@ def bm25_teachers(study: Study) -> dict[str, Bm25Teacher]:
     """All BM25: the one called `bm25`, then the others by name."""
     items = sorted(study.teachers.items(), key=lambda item: (item[0] != "bm25", item[0]))
     return {name: teacher for name, teacher in items if isinstance(teacher, Bm25Teacher)}
+
+
+def _timed(study: Study, place: Spec, asked: Asked) -> Spec:
+    """How the system of that identity and what it is compared with are searched."""
+    system, collection = place["system"], place["collection"]
+    bm25 = {
+        name: _dump(study.teachers[name], exclude={"kind"}) for name in {*asked.baselines, system} & {*study.teachers}
+    }
+    spec: Spec = {
+        "split": study.collections[collection].split,
+        "kind": system_kind(study, system),
+        "options": bm25.get(system, {}),
+        "baselines": {name: bm25[name] for name in asked.baselines},
+        "queries": 300,
+    }
+    if system in study.experiments:
+        spec["query_side"] = queries(study, system, device="cpu")
+    return place | spec
+
+
+def measure_engine_time(study: Study, system: str, variant: str, collection: str, engine: str) -> Spec:
+    """An engine's time alone, at every number of documents that is shown."""
+    asked = asked_times(study, "engine_time", system, collection, engine)
+    spec = {"depths": asked.numbers, "passes": 5, "warmup": 1}
+    place = _identity(system, variant, collection, engine)
+    return _versioned("measure_engine_time", _timed(study, place, asked) | spec)
+
+
+def measure_serving(study: Study, system: str, variant: str, collection: str, engine: str) -> Spec:
+    """What clients of a server see, at every number of them that is shown."""
+    asked = asked_times(study, "serving", system, collection, engine)
+    load = {"clients": asked.numbers, "requests": 1000, "seconds": 5.0, "rounds": 2, "warmup": 100}
+    place = _identity(system, variant, collection, engine)
+    return _versioned("measure_serving", _timed(study, place, asked) | {"k": 10, "load": load})
 
 
 def reference_bm25(study: Study) -> tuple[str, Bm25Teacher]:

@@ -13,9 +13,15 @@ from sparsemill.files import read_json
 from sparsemill.tables.tidy import Record, to_frame
 
 # Kind of artefact -> the file with its values.
-FILES = {"evaluation": "measures.json", "sparsity": "sparsity.json", "latency": "latency.json"}
+FILES = {
+    "evaluation": "measures.json",
+    "sparsity": "sparsity.json",
+    "latency": "latency.json",
+    "engine_time": "engine_time.json",
+    "serving": "serving.json",
+}
 # Numbers in those files that say how a value was measured, not what it is.
-_CIRCUMSTANCES = {"documents", "queries", "passes", "k"}
+_CIRCUMSTANCES = {"documents", "queries", "passes", "k", "server_cores", "client_cores"}
 _SEED = re.compile(r"seed-(\d+)")
 
 
@@ -23,7 +29,7 @@ def collect(folders: dict[str, list[Path]]) -> pd.DataFrame:
     """Read all artefacts into one sorted tidy frame.
 
     Args:
-        folders: kind (`evaluation`, `sparsity`, `latency`) -> artefact folders, whose manifests' spec says `system`,
+        folders: kind (a key of `FILES`) -> artefact folders, whose manifests' spec says `system`,
             `variant`, `collection` and, but for sparsity, `engine`.
 
     Raises:

@@ -69,7 +69,7 @@ class Artefact:
 
     @cached_property
     def values(self) -> dict[str, float]:
-        """What `measures.json`, `sparsity.json` or `latency.json` holds; empty for other artefacts.
+        """What the artefact's file of measures holds; empty for other artefacts.
 
         Raises:
             UserError: the file is missing or broken, or a value is no number.

@@ -49,7 +49,7 @@ def datasets(artefact: Artefact, artefacts: dict[str, Artefact]) -> tuple[str, l
                     waiting.append(artefacts[content])
         found = [other for other in seen.values() if other.address.head == "collections"]
         return "training", sorted(found, key=lambda other: other.key)
-    if head in ("evaluations", "latency"):
+    if head in ("evaluations", "latency", "engine_time", "serving"):
         inputs = [artefacts[content] for content in artefact.manifest["inputs"].values() if content in artefacts]
         return "evaluation", [other for other in inputs if other.address.head == "collections"]
     return "", []

@@ -26,10 +26,18 @@ STAGES = {
     "evaluations": "evaluate",
     "sparsity": "sparsity",
     "latency": "latency",
+    "engine_time": "engine time",
+    "serving": "serving",
 }
-MEASURE_FILES = {"evaluations": "measures.json", "sparsity": "sparsity.json", "latency": "latency.json"}
+MEASURE_FILES = {
+    "evaluations": "measures.json",
+    "sparsity": "sparsity.json",
+    "latency": "latency.json",
+    "engine_time": "engine_time.json",
+    "serving": "serving.json",
+}
 # Numbers in those files that say how a value was measured, not what it is (as in `sparsemill.tables.collect`).
-CIRCUMSTANCES = ("documents", "queries", "passes", "k")
+CIRCUMSTANCES = ("documents", "queries", "passes", "k", "server_cores", "client_cores")
 # What belongs to a study and not to one system.
 STUDY_HEADS = ("tables", "figures", "significance", "expected", "report")
 

@@ -33,7 +33,10 @@ class Row(Model):
 class Column(Model):
     """A column of a table: a measure on a collection."""
 
-    measure: Measure = Field(description="`nDCG@10`, `MRR@10`, `R@100`, `FLOPS`, `tokens/doc`, `latency/BM25` ...")
+    measure: Measure = Field(
+        description="`nDCG@10`, `MRR@10`, `R@100`, `FLOPS`, `tokens/doc`, `latency/BM25`, "
+        "`exact:latency/bm25@1000` (engine alone), `lucene:p99_ms@10-clients` ..."
+    )
     collection: Name = Field(description="where it is measured")
     label: str = Field(default="", description="title of the column (empty: the measure)")
     digits: int = Field(default=3, ge=0, le=6, description="decimals shown")

@@ -1,0 +1,36 @@
+"""Time a retriever in an engine, the encoding of its queries included, beside BM25, query by query in one thread."""
+
+import math
+import sys
+
+from sparsemill.job import Job, main
+
+
+def run(job: Job) -> None:
+    """Write `engine_time.json`: ratios first."""
+    from sparsemill.data.collection import read_queries
+    from sparsemill.files import write_json
+    from sparsemill.retrieval.described import describe_baselines, describe_system, open_described
+    from sparsemill.retrieval.latency import in_turns, report_engine
+
+    spec = job.spec
+    baselines = dict(describe_baselines(job))
+    searches = [open_described(described) for described in (describe_system(job), *baselines.values())]
+    queries = read_queries(job.input("collection"), split=spec["split"])
+    texts = [[query.text] for query in queries[:: math.ceil(len(queries) / spec["queries"])]]  # spread over the split
+    times = {
+        k: in_turns(
+            [lambda number, search=search, k=k: search(texts[number], k) for search in searches],
+            queries=len(texts),
+            passes=spec["passes"],
+            warmup=spec["warmup"],
+        )
+        for k in spec["depths"]
+    }
+    measured = report_engine(times, list(baselines), engine=spec["engine"])
+    write_json(job.out / "engine_time.json", measured | {"queries": len(texts), "passes": spec["passes"]})
+    job.facts.update(measured)
+
+
+if __name__ == "__main__":
+    sys.exit(main("measure_engine_time", run, doc=__doc__))
