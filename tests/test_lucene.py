@@ -2,7 +2,7 @@
 
 import importlib.util
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sparsemill.retrieval.lucene_bm25 import LuceneBm25, build_bm25, open_analyz
 from sparsemill.retrieval.lucene_impact import LuceneImpact, build_impact, term
 from sparsemill.retrieval.retriever import open_search, retrieve
 from sparsemill.retrieval.runs import Hit, read_run
+from sparsemill.retrieval.two_phase import Found, TwoPhase, search_two_phase
 from sparsemill.retrieval.vectors import Shard, quantise, write_shard
 
 Q = 100
@@ -300,6 +301,46 @@ def test_build_and_search_as_commands(project: Path, engine: str) -> None:
     assert described["queries"] == 3
     assert described["queries_without_results"] == 1
     assert described["collection"] == "toy"
+
+
+def test_two_phases_equal_the_pure_function_on_quantised_vectors(tmp_path: Path) -> None:
+    documents, queries = vectors(400, 60, density=0.2, seed=5), vectors(20, 60, density=0.15, seed=6)
+    queries = sparse.vstack([queries[:3], sparse.csr_matrix((1, 60), dtype=np.float32), queries[3:]], format="csr")
+    ids = [f"d{row}" for row in range(400)]
+    place = shard(tmp_path / "a", ids, documents)
+    build_impact(folder(tmp_path / "lucene"), [place], vocabulary=[f"t{i}" for i in range(60)], quantisation=Q)
+    settings = TwoPhase(prune_ratio=0.5, expansion_rate=2.0)
+    impacts = quantise(documents, Q).astype(np.float32)
+
+    def scores(asked: sparse.csr_matrix) -> np.ndarray:
+        return np.asarray((quantise(asked, Q).astype(np.float32) @ impacts.T).toarray())
+
+    def first(asked: sparse.csr_matrix, count: int) -> list[Found]:
+        ranked = [(np.lexsort((np.arange(400), -row))[:count], row) for row in scores(asked)]
+        return [Found(order[row[order] > 0], row[order][row[order] > 0]) for order, row in ranked]
+
+    def rescore(row: sparse.csr_matrix, found: np.ndarray) -> np.ndarray:
+        return scores(row)[0][found]
+
+    engine = LuceneImpact(tmp_path / "lucene", two_phase=settings)
+    expected = search_two_phase(queries, 5, settings, first=first, rescore=rescore)
+    for hits, wanted in zip(engine.search(queries, 5), expected, strict=True):
+        assert [hit.doc_id for hit in hits] == [ids[document] for document in wanted.documents]
+        assert [hit.score for hit in hits] == wanted.scores.tolist()
+    whole = LuceneImpact(tmp_path / "lucene").search(queries, 5)
+    assert engine.search(queries, 5) != whole  # some document was outside the window
+    assert engine.search(queries, 5)[3] == []
+    with pytest.raises(UserError, match="max_window_size"):
+        engine.search(queries, 6000)
+    with pytest.raises(UserError, match="exact does not search in two phases"):
+        open_search("exact", tmp_path, queries=Unused(), two_phase={})
+
+
+class Unused:
+    """A query side that is never asked."""
+
+    def encode(self, texts: Sequence[str]) -> Any:
+        raise AssertionError
 
 
 @pytest.mark.parametrize(("kind", "engine"), [("experiment", "lucene"), ("bm25", "bm25")])

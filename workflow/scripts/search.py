@@ -14,11 +14,11 @@ def run(job: Job) -> None:
     from sparsemill.retrieval.sidecar import write_described_run
 
     spec = job.spec
-    bm25 = {key: spec[key] for key in ("k1", "b", "analyzer", "fields") if key in spec}
+    options = {key: spec[key] for key in ("k1", "b", "analyzer", "fields", "two_phase") if key in spec}
     search = open_search(
         spec["engine"],
         job.input("index"),
-        **bm25,
+        **options,
         queries=open_job_queries(job),
         threads=job.threads,
         cluster={"spec": spec["cluster"], "connection": connection_of(job.facts)} if "cluster" in spec else None,

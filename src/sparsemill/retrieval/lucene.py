@@ -118,7 +118,16 @@ class Searcher:
 
     def search(self, query: Any, k: int) -> list[Hit]:
         """The k best documents of a Java `Query`: score (float32) descending, ties in the order of the corpus."""
-        found = json.loads(self._json.writeValueAsString(self._searcher.search(query, k)))["scoreDocs"]
+        return self._hits(self._searcher.search(query, k))
+
+    def search_twice(self, first: Any, second: Any, k: int, *, window: int) -> list[Hit]:
+        """The k best of the `window` best documents of a Java `Query`, after the scores of a second one were added."""
+        found = self._searcher.search(first, window)
+        rescorer = java("org.apache.lucene.search.QueryRescorer")
+        return self._hits(rescorer.rescore(self._searcher, found, second, 1.0, k))
+
+    def _hits(self, top: Any) -> list[Hit]:
+        found = json.loads(self._json.writeValueAsString(top))["scoreDocs"]
         scores = np.array([hit["score"] for hit in found], dtype=np.float32).tolist()
         return [Hit(self._ids[hit["doc"]], score) for hit, score in zip(found, scores, strict=True) if score > 0]
 

@@ -6,7 +6,7 @@ which makes the same index about ten times faster.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +20,7 @@ from sparsemill.retrieval.engine import Statistics, check_statistics
 from sparsemill.retrieval.jvm import declare, disk_errors, java
 from sparsemill.retrieval.lucene import FIELD, Searcher, Writer
 from sparsemill.retrieval.runs import Hit
+from sparsemill.retrieval.two_phase import TwoPhase, split_queries, window_size
 from sparsemill.retrieval.vectors import CHUNK, quantise, read_chunks, round_weights
 
 SETTINGS = "impact.json"
@@ -89,12 +90,14 @@ class LuceneImpact:
 
     Args:
         folder: what `build_impact` filled.
+        two_phase: search in two phases, see `sparsemill.retrieval.two_phase` (None: in one, which finds all).
 
     Raises:
         UserError: there is no index in `folder`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, two_phase: TwoPhase | None = None) -> None:
+        self._two_phase = two_phase
         settings = read_json(folder / SETTINGS)
         self.quantisation: int = settings["quantisation"]
         self._vocabulary: list[str] = settings["vocabulary"]
@@ -114,17 +117,25 @@ class LuceneImpact:
         """The k best documents of each row; see `Engine.search`. Query weights are quantised as documents are.
 
         Raises:
-            UserError: the matrix has another vocabulary size than the index.
+            UserError: the matrix has another vocabulary size than the index, or k is too large for two phases.
         """
         if queries.shape[1] != len(self._vocabulary):
             raise UserError(
                 f"queries have {queries.shape[1]} columns, but the index has {len(self._vocabulary)} tokens; "
                 "search with the model that the index was made with"
             )
-        bounds, columns = queries.indptr.tolist(), queries.indices.tolist()
-        impacts = round_weights(queries.data, self.quantisation).tolist()
-        rows = [slice(start, end) for start, end in pairwise(bounds)]
-        return [self._searcher.search(self._query(columns[row], impacts[row]), k) for row in rows]
+        if self._two_phase is None:
+            return [self._searcher.search(query, k) for query in self._made(queries)]
+        window = window_size(k, self._two_phase)
+        high, low = split_queries(queries, self._two_phase.prune_ratio)
+        pairs = zip(self._made(high), self._made(low), strict=True)
+        return [self._searcher.search_twice(first, second, k, window=window) for first, second in pairs]
+
+    def _made(self, queries: Any) -> Iterator[Any]:
+        """A Java `Query` for each row."""
+        columns, impacts = queries.indices.tolist(), round_weights(queries.data, self.quantisation).tolist()
+        for start, end in pairwise(queries.indptr.tolist()):
+            yield self._query(columns[start:end], impacts[start:end])
 
     def _query(self, columns: list[int], impacts: list[int]) -> Any:
         builder = self._builder()

@@ -28,6 +28,7 @@ def open_search(
     queries: Queries | None = None,
     threads: int = 1,
     cluster: Mapping[str, Any] | None = None,
+    two_phase: Mapping[str, Any] | None = None,
 ) -> Search:
     """Open an index for query texts.
 
@@ -41,6 +42,7 @@ def open_search(
         queries: see `open_queries`; not for BM25.
         threads: of the exact engine.
         cluster: `spec` and `connection` of `open_cluster`, where the index lives on a cluster.
+        two_phase: fields of `TwoPhase`; for `lucene` (None: one phase).
 
     Raises:
         UserError: the engine is unknown, a file is missing, or the cluster cannot be reached.
@@ -57,7 +59,7 @@ def open_search(
 
         on_cluster = open_cluster(index, cluster["spec"], cluster["connection"])
         return lambda texts, k: on_cluster.search(encode(texts), k)
-    opened, unit = _open_sparse(engine, index, threads)
+    opened, unit = _open_sparse(engine, index, threads, two_phase)
 
     def search(texts: list[str], k: int) -> list[list[Hit]]:
         found = opened.search(encode(texts), k)
@@ -68,13 +70,18 @@ def open_search(
     return search
 
 
-def _open_sparse(engine: str, index: Path, threads: int) -> tuple[Engine[Any], int]:
+def _open_sparse(
+    engine: str, index: Path, threads: int, two_phase: Mapping[str, Any] | None
+) -> tuple[Engine[Any], int]:
     """The engine, and what its scores are multiples of a dot product by: Lucene's impacts are integers."""
     if engine == "lucene":
         from sparsemill.retrieval.lucene_impact import LuceneImpact
+        from sparsemill.retrieval.two_phase import TwoPhase
 
-        impacts = LuceneImpact(index)
+        impacts = LuceneImpact(index, two_phase=None if two_phase is None else TwoPhase(**two_phase))
         return impacts, impacts.quantisation**2
+    if two_phase is not None:
+        raise UserError(f"engine {engine} does not search in two phases; lucene does")
     if engine == "exact":
         from sparsemill.retrieval.exact import ExactIndex
 
