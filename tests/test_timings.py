@@ -88,6 +88,24 @@ def test_times_need_both_indexes_and_the_query_side(timed: Study) -> None:
     assert found["baseline"] == []
 
 
+def test_two_phases_share_all_but_the_search() -> None:
+    twice = {"extends": "ours", "model": "ours", "two_phase": {"expansion_rate": 2.5}}
+    shown = ("lucene:mean_ms@10", "exact:mean_ms@10", "latency/BM25", "nDCG@10")
+    study = load(*shown, systems=("ours", "twice"), experiments={"twice": twice}, engine="exact", check_engine="exact")
+    settings = {"prune_ratio": 0.4, "expansion_rate": 2.5, "max_window_size": 10_000}
+    place = ("twice", "seed-0", "pydocs")
+    assert specs.search(study, *place, "lucene")["two_phase"] == settings
+    assert specs.measure_latency(study, *place)["two_phase"] == settings
+    assert specs.measure_engine_time(study, *place, "lucene")["options"] == {"two_phase": settings}
+    assert "two_phase" not in specs.search(study, "ours", "seed-0", "pydocs", "exact")
+    assert specs.finetune(study, "twice", "0") == specs.finetune(study, "ours", "0")
+    assert [key for key in plan.evaluations(study) if "/twice/" in key] == [f"evaluations/{'/'.join(place)}/lucene"]
+    assert [key for key in plan.times(study, "engine_time") if "/twice/" in key] == [
+        f"engine_time/{'/'.join(place)}/lucene"
+    ]
+    assert edges.upstream(study, f"runs/{'/'.join(place)}/lucene")["index"] == ["indexes/ours/seed-0/pydocs/lucene"]
+
+
 def test_specs(timed: Study) -> None:
     serving = specs.measure_serving(timed, "ours", "seed-0", "pydocs", "lucene")
     assert serving["load"]["clients"] == [5, 80]

@@ -21,6 +21,7 @@ def run(job: Job) -> None:
         job.input("index"),
         **spec.get("own", spec["bm25"]),
         queries=open_job_queries(job, threads=1),
+        two_phase=spec.get("two_phase"),
     )
     queries = read_queries(job.input("collection"), split=spec["split"])
     texts = [[query.text] for query in queries[:: math.ceil(len(queries) / spec["queries"])]]  # spread over the split

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sparsemill.study.groups import members
 from sparsemill.study.measures import LATENCY, asked_times, uses
 from sparsemill.study.models import BeirFolder, IdfFile, PairFile, ScoresTeacher, Study
-from sparsemill.study.specs import system_engine, system_kind, variants
+from sparsemill.study.specs import in_two_phases, system_engine, system_kind, variants
 from sparsemill.study.timings import ENGINES
 from sparsemill.study.verdicts import claim_evaluations, due_claims, due_values
 
@@ -41,6 +41,8 @@ def wanted_cells(study: Study) -> list[Cell]:
 def engines(study: Study, system: str) -> list[str]:
     """Engines whose runs of the system are made: the one that feeds tables, then the cross-check."""
     found = [system_engine(study, system)]
+    if in_two_phases(study, system):
+        return found
     if system_kind(study, system) in ("experiment", "released") and study.check_engine not in ("none", found[0]):
         found.append(study.check_engine)
     return found
@@ -84,13 +86,18 @@ def costs(study: Study, kind: str) -> list[str]:
     return [f"{kind}/{cell.path}" for cell in sparse]
 
 
+def _timed_engines(study: Study, system: str) -> tuple[str, ...]:
+    if system_kind(study, system) == "bm25" or in_two_phases(study, system):
+        return ("lucene",)
+    return ENGINES if system_kind(study, system) in ("experiment", "released") else ()
+
+
 def times(study: Study, kind: str) -> list[str]:
     """Keys of all shown `engine_time` or `serving` measurements: of experiments, and of BM25 in Lucene."""
-    searching = {"experiment": ENGINES, "bm25": ("lucene",)}
     return [
         f"{kind}/{cell.path}/{engine}"
         for cell in wanted_cells(study)
-        for engine in searching.get(system_kind(study, cell.system), ())
+        for engine in _timed_engines(study, cell.system)
         if asked_times(study, kind, cell.system, cell.collection, engine).numbers
     ]
 

@@ -111,7 +111,19 @@ def system_engine(study: Study, system: str) -> str:
         "sparse": "exact",
         "ensemble": "fusion",
     }
+    if in_two_phases(study, system):
+        return "lucene"
     return engines[system_kind(study, system)]
+
+
+def in_two_phases(study: Study, system: str) -> bool:
+    """Whether the system searches in two phases, which Lucene alone does."""
+    return system in study.experiments and study.experiments[system].two_phase is not None
+
+
+def _two_phase(study: Study, system: str) -> Spec:
+    """`two_phase`, where the system searches so; else nothing."""
+    return _dump(study.experiments[system], include={"two_phase"}) if system in study.experiments else {}
 
 
 def variants(study: Study, system: str) -> list[str]:
@@ -296,7 +308,7 @@ def search(study: Study, system: str, variant: str, collection: str, engine: str
     elif kind in SIAMESE:
         return _versioned("search_dense", spec)
     else:
-        spec |= queries(study, system, device=study.device)
+        spec |= queries(study, system, device=study.device) | _two_phase(study, system)
         if engine in study.engines:
             spec["cluster"] = query_spec(study, engine)
     return _versioned("search", spec)
@@ -349,6 +361,7 @@ def _training(study: Study, spec: Training, stage: str, seed: int) -> Spec:
         "retrieval_idf",
         "assumed",
         "model",
+        "two_phase",
     }
     resolved = {
         **_dump(spec, exclude=drop),
@@ -430,7 +443,7 @@ def measure_latency(study: Study, system: str, variant: str, collection: str) ->
         "bm25": _dump(reference_bm25(study)[1], exclude={"kind"}),
     }
     if system in retrievers(study):
-        spec |= queries(study, system, device="cpu")
+        spec |= queries(study, system, device="cpu") | _two_phase(study, system)
     else:
         own = _dump(study.teachers[system], exclude={"kind"})
         spec |= {"own": own} if own != spec["bm25"] else {}
@@ -456,8 +469,8 @@ def _timed(study: Study, place: Spec, asked: Asked) -> Spec:
         "baselines": {name: bm25[name] for name in asked.baselines},
         "queries": 300,
     }
-    if system in study.experiments:
-        spec["query_side"] = queries(study, system, device="cpu")
+    if system in retrievers(study):
+        spec |= {"query_side": queries(study, system, device="cpu"), "options": _two_phase(study, system)}
     return place | spec
 
 

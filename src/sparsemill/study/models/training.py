@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
 from sparsemill.study.models.base import LATER, PRECISION, Assumed, Model, Name, Positive, Schedule, check_assumed
+from sparsemill.study.models.engines import TwoPhaseSearch
 
 
 class Regulariser(Model):
@@ -249,6 +250,9 @@ class Experiment(Training):
     prune: Annotated[Pruning, LATER] = Field(default=Pruning(), description="weights that encoded documents lose")
     query_prune: Annotated[Pruning, LATER] = Field(
         default=Pruning(), description="weights that encoded queries lose (query_side: lexical, splade)"
+    )
+    two_phase: Annotated[TwoPhaseSearch | None, LATER] = Field(
+        default=None, description="search in two phases, in Lucene whatever the study's engine (null: in one)"
     )
 
     @field_validator("seeds")
