@@ -25,7 +25,7 @@ from sparsemill.retrieval.exact import build_exact
 from sparsemill.retrieval.lucene_impact import build_impact
 from sparsemill.retrieval.runs import Hit
 from sparsemill.retrieval.vectors import Shard, write_shard
-from sparsemill.serving import load, measure
+from sparsemill.serving import address, load, measure
 from sparsemill.serving.child import Child
 from sparsemill.serving.load import Burst, Target, send
 from sparsemill.serving.measure import Cores, Load, Served, report, share_cores
@@ -373,3 +373,37 @@ def test_children_end_with_their_parent(signal_number: signal.Signals) -> None:
     while any(map(alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not any(map(alive, pids))
+
+
+# --- any server at an address ------------------------------------------------------------------------------------
+
+
+def command_line(folder: Path, server: Running, *names: str) -> list[str]:
+    """`--ask` for each name, with requests of its own."""
+    arguments = ["--clients", "2", "--requests", "5", "--rounds", "1", "--warmup", "1"]
+    for name in names:
+        (folder / f"{name}.jsonl").write_bytes(query(name) + b"\n\n" + query("a") + b"\n")
+        arguments += ["--ask", name, server.url(NOTHING if name == NOTHING else "echo"), str(folder / f"{name}.jsonl")]
+    return arguments
+
+
+def test_a_server_at_an_address(tmp_path: Path, server: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    assert address.main(command_line(tmp_path, server, "nothing", "bm25", "ours")) == 0
+    measured = json.loads(capsys.readouterr().out)
+    assert measured["bm25:p99/bm25@2-clients"] == 1
+    assert measured["ours:throughput@2-clients"] > 0
+    assert "/" in next(iter(measured))
+
+
+def test_what_is_missing_at_an_address(tmp_path: Path, server: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    assert address.main(command_line(tmp_path, server, "nothing", "ours")) == 2
+    assert "error: --ask: there is no bm25" in capsys.readouterr().err
+    arguments = command_line(tmp_path, server, "nothing", "bm25")
+    assert address.main([*arguments, "--credentials", "NOBODY"]) == 2
+    assert "the environment has no NOBODY_USER" in capsys.readouterr().err
+    (tmp_path / "bm25.jsonl").write_text("\n")
+    assert address.main(arguments) == 2
+    assert "bm25.jsonl: holds no request" in capsys.readouterr().err
+    (tmp_path / "bm25.jsonl").unlink()
+    assert address.main(arguments) == 2
+    assert "bm25.jsonl: No such file" in capsys.readouterr().err

@@ -1,0 +1,90 @@
+"""Latency and throughput of searches that some server, such as a cluster, answers at an address.
+
+python -m sparsemill.serving.address --clients 5 10 20 40 80 \\
+    --ask nothing http://localhost:9200/texts/_search nothing.jsonl \\
+    --ask bm25 http://localhost:9200/texts/_search bm25.jsonl \\
+    --ask ours http://localhost:9200/vectors/_search ours.jsonl
+
+Every line of a file is the body of a request. `nothing` touches no document ({"query": {"match_none": {}}}): the fixed
+cost. Each other search but the baseline is compared with the baseline. The answer is JSON, ratios first.
+"""
+
+import argparse
+import base64
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from sparsemill.errors import UserError
+from sparsemill.serving.measure import Load, ask, report
+from sparsemill.serving.server import NOTHING
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m sparsemill.serving.address", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--ask", nargs=3, action="append", required=True, metavar=("NAME", "URL", "FILE"))
+    parser.add_argument("--baseline", default="bm25", help="the search that others are compared with (default: bm25)")
+    parser.add_argument("--clients", type=int, nargs="+", default=[5, 10, 20, 40, 80])
+    parser.add_argument("--requests", type=int, default=1000, help="of one round (default: 1000)")
+    parser.add_argument("--seconds", type=float, default=30.0, help="longest time of one round (default: 30)")
+    parser.add_argument("--rounds", type=int, default=2, help="how often the searches take turns (default: 2)")
+    parser.add_argument("--warmup", type=int, default=200, help="requests before each round (default: 200)")
+    parser.add_argument(
+        "--credentials", metavar="X", help="user and password are the environment variables X_USER and X_PASSWORD"
+    )
+    return parser.parse_args(argv)
+
+
+def _headers(credentials: str | None) -> dict[str, str]:
+    if credentials is None:
+        return {}
+    try:
+        pair = ":".join(os.environ[f"{credentials}_{name}"] for name in ("USER", "PASSWORD"))
+    except KeyError as error:
+        raise UserError(f"--credentials {credentials}: the environment has no {error.args[0]}") from None
+    return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+
+
+def _bodies(path: Path) -> list[str]:
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    if not lines:
+        raise UserError(f"{path}: holds no request; a line is the body of one")
+    return lines
+
+
+def _measure(given: argparse.Namespace) -> dict[str, float]:
+    headers = _headers(given.credentials)
+    targets: dict[str, dict[str, Any]] = {
+        name: {"urls": [url], "bodies": _bodies(Path(file)), "headers": headers, "repeatable": False}
+        for name, url, file in given.ask
+    }
+    for name in (NOTHING, given.baseline):
+        if name not in targets:
+            raise UserError(f"--ask: there is no {name}; it is needed to compare with")
+    load = Load(given.clients, given.requests, given.seconds, given.rounds, given.warmup)
+    found = ask(targets, load=load)
+    reports = [
+        report(found, name, {given.baseline: given.baseline}, engine=name) for name in targets if name != NOTHING
+    ]
+    measured = [item for one in reports for item in one.items()]
+    return dict(sorted(measured, key=lambda item: "/" not in item[0]))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    try:
+        print(json.dumps(_measure(_parse(argv)), indent=1))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
