@@ -224,7 +224,7 @@ def _times(study: Study, kind: str, place: Sequence[str]) -> Edges:
     return {
         "index": _searched(study, system, variant, collection, engine),
         "baseline": [key for name in compared for key in _searched(study, name, "fixed", collection, "lucene")],
-        "collection": [f"collections/{collection}"],
+        "collection": _texts(study, collection),
         **_query_side(study, system, variant, collection),
     }
 
