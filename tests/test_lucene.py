@@ -280,19 +280,22 @@ def project(tmp_path: Path) -> Path:
 
 
 def build(project: Path, engine: str) -> Path:
-    arguments = ["--spec", json.dumps({"engine": engine, "quantisation": Q}), "--out", str(project / engine)]
+    spec = {"engine": engine, "quantisation": Q}
+    spec |= {"seismic": {"n_postings": 300, "centroid_fraction": 0.1, "summary_energy": 0.4}}
+    arguments = ["--spec", json.dumps(spec), "--out", str(project / engine)]
     for name, path in (("collection", "toy"), ("vectors", "vectors"), ("model", "model")):
         arguments += ["--in", name, str(project / path)]
     assert main("build_index", script("build_index"), argv=arguments) == 0
     return project / engine
 
 
-@pytest.mark.parametrize("engine", ["lucene", "exact"])
+@pytest.mark.parametrize("engine", ["lucene", "exact", "seismic"])
 def test_build_and_search_as_commands(project: Path, engine: str) -> None:
     index = build(project, engine)
     facts = manifest.read(index)["facts"]
     assert (facts["documents"], facts["postings"]) == (3, 6)
     spec = {"engine": engine, "depth": 1, "split": "test", "self_hits": "drop", "query_length": 8, "collection": "toy"}
+    spec |= {"seismic": {"query_cut": 8, "heap_factor": 0.8}} if engine == "seismic" else {}
     arguments = ["--spec", json.dumps(spec), "--out", str(project / "run"), "--in", "index", str(index)]
     arguments += ["--in", "collection", str(project / "toy"), "--in", "model", str(project / "model")]
     assert main("search", script("search"), argv=arguments) == 0

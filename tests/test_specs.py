@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from sparsemill.files import canonical_json
-from sparsemill.study import edges, specs
+from sparsemill.study import edges, plan, specs
 from sparsemill.study.load import load_study
 from sparsemill.study.models import LATER, Model, Study, Table
 from sparsemill.study.sharing import index_of
@@ -165,6 +165,22 @@ def test_lambda_of_a_base_is_inherited(before: dict[str, str]) -> None:
 def test_quantisation(before: dict[str, str]) -> None:
     found = changed(before, setting("experiments", "doc-distill", "quantisation", value=10))
     assert found == {"indexes/doc-distill/seed-0/pydocs/lucene", "sparsity/doc-distill/seed-0/pydocs"}
+
+
+def test_form_of_the_exact_index(before: dict[str, str]) -> None:
+    found = changed(before, setting("experiments", "doc-distill", "postings", value="blocked"))
+    assert found == {"indexes/doc-distill/seed-0/pydocs/exact"}
+
+
+def test_seismic(before: dict[str, str]) -> None:
+    assert changed(before, setting("seismic_engine", value={"heap_factor": 0.5})) == set()
+    study = load_study(demo() | {"check_engine": "seismic", "seismic_engine": {"n_postings": 7, "query_cut": 3}}, ALONE)
+    built = specs.build_index(study, "ours", "seismic")["seismic"]
+    assert built == {"n_postings": 7, "centroid_fraction": 0.1, "summary_energy": 0.4}
+    searched = specs.search(study, "ours", "seed-0", "pydocs", "seismic")["seismic"]
+    assert searched == {"query_cut": 3, "heap_factor": 0.8}
+    assert "seismic" not in specs.search(study, "ours", "seed-0", "pydocs", "exact")
+    assert "evaluations/ours/seed-0/pydocs/seismic" in plan.evaluations(study)
 
 
 def test_pruning(before: dict[str, str]) -> None:

@@ -85,7 +85,7 @@ wildcard_constraints:
     explanation=anyof(study.explanations),
     system=anyof(check.system_names(study)),
     variant=r"fixed|seed-\d+",
-    engine=anyof(["lucene", "exact", "fusion", *study.engines]),
+    engine=anyof(["lucene", "exact", "seismic", "fusion", *study.engines]),
     method="minmax|zscore|rank|softmax|none",
     seed=r"\d+",
     shard=r"\d+",

@@ -40,7 +40,7 @@ rule build_index:
         path("benchmarks/indexes/{system}/{variant}/{collection}/{engine}.tsv")
     wildcard_constraints:
         system=anyof(sparse_systems),
-        engine="lucene|exact",
+        engine="lucene|exact|seismic",
     conda:
         "../../envs/lucene.yaml"
     threads: 1
@@ -68,7 +68,7 @@ rule search:
         path("benchmarks/runs/{system}/{variant}/{collection}/{engine}.tsv")
     wildcard_constraints:
         system=anyof(sparse_systems),
-        engine="lucene|exact",
+        engine="lucene|exact|seismic",
     conda:
         "../../envs/lucene.yaml"
     threads: 1

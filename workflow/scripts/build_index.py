@@ -27,7 +27,12 @@ def run(job: Job) -> None:
     elif engine == "exact":
         from sparsemill.retrieval.exact import build_exact
 
-        statistics = build_exact(job.out, job.inputs["vectors"])
+        postings = job.spec.get("postings", "float32")
+        statistics = build_exact(job.out, job.inputs["vectors"], postings=postings)
+    elif engine == "seismic":
+        from sparsemill.retrieval.seismic_index import build_seismic
+
+        statistics = build_seismic(job.out, job.inputs["vectors"], job.spec["seismic"], threads=job.threads)
     elif "cluster" in job.spec:
         from sparsemill.data.tokenizer import read_vocabulary
         from sparsemill.retrieval.clusters import build_cluster, connection_of, index_name
@@ -42,7 +47,7 @@ def run(job: Job) -> None:
             connection=connection,
         )
     else:
-        raise UserError(f"engine {engine!r} is unknown; there are bm25, lucene and exact")
+        raise UserError(f"engine {engine!r} is unknown; there are bm25, lucene, exact and seismic")
     job.facts.update(engine=engine, **statistics._asdict())
 
 

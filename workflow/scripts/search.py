@@ -20,6 +20,7 @@ def run(job: Job) -> None:
         job.input("index"),
         **options,
         queries=open_job_queries(job),
+        seismic=spec.get("seismic"),
         threads=job.threads,
         cluster={"spec": spec["cluster"], "connection": connection_of(job.facts)} if "cluster" in spec else None,
     )

@@ -26,6 +26,7 @@ def open_search(
     analyzer: str = "english",
     fields: str = "flat",
     queries: Queries | None = None,
+    seismic: Mapping[str, Any] | None = None,
     threads: int = 1,
     cluster: Mapping[str, Any] | None = None,
     two_phase: Mapping[str, Any] | None = None,
@@ -33,14 +34,15 @@ def open_search(
     """Open an index for query texts.
 
     Args:
-        engine: `bm25`, `lucene` or `exact`; of no meaning on a cluster.
+        engine: `bm25`, `lucene`, `exact` or `seismic`; of no meaning on a cluster.
         index: folder that `build_index` made for that engine.
         k1: of BM25.
         b: of BM25.
         analyzer: of BM25, that of the index.
         fields: of BM25, those of the index.
         queries: see `open_queries`; not for BM25.
-        threads: of the exact engine.
+        seismic: `query_cut` and `heap_factor`; only for that engine.
+        threads: that search; not for Lucene.
         cluster: `spec` and `connection` of `open_cluster`, where the index lives on a cluster.
         two_phase: fields of `TwoPhase`; for `lucene` (None: one phase).
 
@@ -59,7 +61,7 @@ def open_search(
 
         on_cluster = open_cluster(index, cluster["spec"], cluster["connection"])
         return lambda texts, k: on_cluster.search(encode(texts), k)
-    opened, unit = _open_sparse(engine, index, threads, two_phase)
+    opened, unit = _open_sparse(engine, index, threads, two_phase=two_phase, seismic=seismic)
 
     def search(texts: list[str], k: int) -> list[list[Hit]]:
         found = opened.search(encode(texts), k)
@@ -71,7 +73,7 @@ def open_search(
 
 
 def _open_sparse(
-    engine: str, index: Path, threads: int, two_phase: Mapping[str, Any] | None
+    engine: str, index: Path, threads: int, *, two_phase: Mapping[str, Any] | None, seismic: Mapping[str, Any] | None
 ) -> tuple[Engine[Any], int]:
     """The engine, and what its scores are multiples of a dot product by: Lucene's impacts are integers."""
     if engine == "lucene":
@@ -86,7 +88,11 @@ def _open_sparse(
         from sparsemill.retrieval.exact import ExactIndex
 
         return ExactIndex(index, threads=threads), 1
-    raise UserError(f"engine {engine!r} is unknown; there are bm25, lucene and exact")
+    if engine == "seismic" and seismic is not None:
+        from sparsemill.retrieval.seismic_index import SeismicIndex
+
+        return SeismicIndex(index, **seismic, threads=threads), 1
+    raise UserError(f"engine {engine!r} is unknown; there are bm25, lucene, exact and seismic")
 
 
 def retrieve_each(

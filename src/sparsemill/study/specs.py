@@ -73,6 +73,9 @@ VERSIONS = {
 }
 """Raise a stage's number when its code changes what it writes."""
 
+SERVED = {"query_cut", "heap_factor"}
+"""Keys of `seismic_engine` that search alone uses."""
+
 Spec = dict[str, Any]
 
 
@@ -257,6 +260,10 @@ def build_index(study: Study, system: str, engine: str) -> Spec:
     spec: Spec = {"engine": engine}
     if engine == "lucene":
         spec["quantisation"] = retrievers(study)[system].quantisation
+    elif engine == "exact":
+        spec |= _dump(retrievers(study)[system], include={"postings"})
+    elif engine == "seismic":
+        spec["seismic"] = _dump(study.seismic_engine, exclude=SERVED)
     return _versioned("build_index", spec)
 
 
@@ -311,6 +318,8 @@ def search(study: Study, system: str, variant: str, collection: str, engine: str
         spec |= queries(study, system, device=study.device) | _two_phase(study, system)
         if engine in study.engines:
             spec["cluster"] = query_spec(study, engine)
+        elif engine == "seismic":
+            spec["seismic"] = _dump(study.seismic_engine, include=SERVED)
     return _versioned("search", spec)
 
 
@@ -356,6 +365,7 @@ def _training(study: Study, spec: Training, stage: str, seed: int) -> Spec:
         "seeds",
         "encode_length",
         "quantisation",
+        "postings",
         "prune",
         "query_prune",
         "retrieval_idf",

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from sparsemill.study.models.base import Model, Name, Positive
 
-BUILT_IN = ("lucene", "exact")
+BUILT_IN = ("lucene", "exact", "seismic")
 """Engines that need no entry in `engines`."""
 
 

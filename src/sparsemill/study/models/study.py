@@ -34,6 +34,18 @@ class Tracking(Model):
     live: bool = Field(default=True, description="stream training curves while training runs")
 
 
+class Seismic(Model):
+    """The approximate engine, for serving; `benchmarks/engines.py` measures its recall for several values."""
+
+    n_postings: Positive = Field(default=300, description="postings that a token keeps, on average over the tokens")
+    centroid_fraction: float = Field(default=0.1, gt=0, le=1, description="blocks of a token by its postings")
+    summary_energy: float = Field(default=0.4, gt=0, le=1, description="share of a block's weight in its summary")
+    query_cut: Positive = Field(default=8, description="heaviest tokens of a query that are looked up")
+    heap_factor: float = Field(
+        default=0.8, gt=0, le=1, description="blocks whose summary is below the k-th score times this are skipped"
+    )
+
+
 class Study(Model):
     """The resolved config of one invocation."""
 
@@ -67,11 +79,14 @@ class Study(Model):
     )
     encode_precision: Precision = Field(default="fp32", description="while encoding: " + PRECISION)
     engine: Name = Field(
-        default="lucene", description="engine whose runs feed the tables: lucene, exact, or an entry of `engines`"
+        default="lucene",
+        description="engine whose runs feed the tables: lucene, exact, seismic (approximate, needs the extra "
+        "`seismic`), or an entry of `engines`",
     )
     check_engine: Name = Field(
         default="exact", description="second engine, compared with the first: as `engine`, or none"
     )
+    seismic_engine: Annotated[Seismic, LATER] = Field(default=Seismic(), description="of the engine seismic")
     depth: Positive = Field(default=1000, description="documents kept per query in a run")
     measures: list[Measure] = Field(
         default=["nDCG@10", "MRR@10", "R@100", "R@1000", "AP"],
