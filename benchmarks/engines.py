@@ -1,0 +1,296 @@
+"""Engines side by side, one thread, query by query: what each takes alone, and what it finds.
+
+All rows of a table are measured in one run. For every query all engines run one after the other, in turns, and a
+query's time is its shortest of all passes, since what other processes add is never negative. Times are means over the
+queries, in microseconds. Lucene is timed inside its JVM (its `IndexSearcher.search` on a query that is made already)
+and as called from Python, hits included; the exact engine and Seismic likewise.
+"""
+
+import argparse
+import datetime
+import json
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from compare import RESULTS, machine
+from synthetic import Collection, View, bm25, make
+
+from sparsemill.data.collection import Document
+from sparsemill.retrieval.exact import DOCUMENTS, OFFSETS, WEIGHTS, ExactIndex, build_exact
+from sparsemill.retrieval.lucene_bm25 import LuceneBm25, build_bm25
+from sparsemill.retrieval.lucene_impact import LuceneImpact, build_impact
+from sparsemill.retrieval.recall import recall
+from sparsemill.retrieval.runs import Hit
+from sparsemill.retrieval.seismic_index import SeismicIndex, build_seismic
+from sparsemill.retrieval.vectors import Shard, round_weights, write_shard
+
+DEPTHS = (10, 1000)
+BOUND, EXACT, BLOCKED, LUCENE, SEISMIC = "scatter only", "exact", "exact, blocked", "Lucene impact", "Seismic"
+SETTINGS = {"n_postings": 300, "centroid_fraction": 0.1, "summary_energy": 0.4}
+CUTS = [(3, 1.0), (5, 0.9), (8, 0.8), (10, 0.7)]
+"""Of Seismic: query_cut and heap_factor."""
+KEPT, REMOVED = "BM25, stop words kept", "BM25, stop words removed"
+Timed = Callable[[int, int], object]
+"""Runs query number `i` for the `k` best documents."""
+
+
+class Row(NamedTuple):
+    """One line of the table: the view whose queries it runs, and how."""
+
+    view: str
+    engine: str
+    run: Timed
+    hits: Callable[[int, int], list[Hit]] | None = None
+
+
+@numba.njit(nogil=True)
+def _scatter(postings: Any, columns: Any, factors: Any, scores: Any) -> None:
+    """The bound: add all postings of a query into one accumulator; nothing is cleared, nothing chosen."""
+    offsets, documents, weights = postings
+    for term in range(len(columns)):
+        for position in range(offsets[columns[term]], offsets[columns[term] + 1]):
+            scores[documents[position]] += factors[term] * weights[position]
+
+
+def bound(folder: Path, queries: Any, documents: int) -> Timed:
+    """Scatter-only over the arrays of an exact index, with unsigned indices as the engine has them."""
+    offsets, numbers, weights = (np.load(folder / name) for name in (OFFSETS, DOCUMENTS, WEIGHTS))
+    arrays = offsets.view(np.uint64), numbers.view(np.uint32), weights
+    scores = np.zeros(documents, dtype=np.float32)
+    parts = [(queries.indices[a:b], queries.data[a:b]) for a, b in pairwise(queries.indptr)]
+    return lambda query, _: _scatter(arrays, *parts[query], scores)
+
+
+def _rows_of(queries: Any) -> list[Any]:
+    return [queries[row] for row in range(queries.shape[0])]
+
+
+def exact(view: str, name: str, folder: Path, queries: Any) -> Row:
+    """The exact engine, either form of postings."""
+    engine, rows = ExactIndex(folder), _rows_of(queries)
+    return Row(view, name, lambda i, k: engine.find(rows[i], k), lambda i, k: engine.search(rows[i], k)[0])
+
+
+def seismic(view: str, folder: Path, queries: Any, query_cut: int, heap_factor: float) -> Row:
+    """Seismic; the engine alone is not to be had without its hits."""
+    engine, rows = SeismicIndex(folder, query_cut=query_cut, heap_factor=heap_factor), _rows_of(queries)
+    name = f"{SEISMIC}, cut {query_cut}, factor {heap_factor}"
+    return Row(view, name, lambda i, k: engine.search(rows[i], k), lambda i, k: engine.search(rows[i], k)[0])
+
+
+def lucene(view: str, name: str, engine: Any, made: list[Any], asked: list[Any]) -> Row:
+    """Lucene: queries `made` in the JVM beforehand, and `asked` from Python."""
+    searcher = engine._searcher._searcher
+    return Row(view, name, lambda i, k: searcher.search(made[i], k), lambda i, k: engine.search(asked[i], k)[0])
+
+
+def measure(rows: list[Row], *, queries: int, passes: int, depths: tuple[int, ...]) -> dict[int, Any]:
+    """Microseconds of every row at every depth, engine alone and with hits: depth -> float64 [2, rows, queries]."""
+    found = {k: np.full((2, len(rows), queries), np.inf) for k in depths}
+    for turn in range(passes + 1):  # the first is a warm-up, and compiles
+        order = list(enumerate(rows))[:: 1 if turn % 2 else -1]
+        for k, times in found.items():
+            for query in range(queries):
+                for number, row in order:
+                    for kind, run in enumerate((row.run, *([row.hits] if row.hits else []))):
+                        start = time.perf_counter()
+                        run(query, k)
+                        if turn:
+                            times[kind, number, query] = min(times[kind, number, query], time.perf_counter() - start)
+    return {k: times * 1e6 for k, times in found.items()}
+
+
+def _shard(folder: Path, documents: Any) -> list[Path]:
+    folder.mkdir()
+    write_shard(folder, Shard([str(row) for row in range(documents.shape[0])], documents))
+    return [folder]
+
+
+def _texts(counts: Any) -> list[str]:
+    """Words of each row as text, repeated as often as they are there."""
+    words = np.array([f"w{column}" for column in range(counts.shape[1])], dtype=object)
+    repeated = np.repeat(words[counts.indices], counts.data.astype(int))
+    bounds = np.concatenate([[0], np.cumsum(counts.data.astype(int))])[counts.indptr]
+    return [" ".join(repeated[a:b]) for a, b in pairwise(bounds)]
+
+
+def _folder(root: Path, name: str) -> Path:
+    (root / name).mkdir()
+    return root / name
+
+
+def sparse_rows(root: Path, name: str, view: View, engines: list[str], *, quantisation: int) -> list[Row]:
+    """Every engine that holds learned vectors."""
+    shards, queries = _shard(root / f"{name}.vectors", view.documents), view.queries
+    folders = {kind: _folder(root, f"{name}.{kind}") for kind in ("float32", "blocked", "lucene", "seismic")}
+    build_exact(folders["float32"], shards)
+    build_exact(folders["blocked"], shards, postings="blocked")
+    rows = [
+        Row(name, BOUND, bound(folders["float32"], queries, view.documents.shape[0])),
+        exact(name, EXACT, folders["float32"], queries),
+        exact(name, BLOCKED, folders["blocked"], queries),
+    ]
+    if "lucene" in engines:
+        vocabulary = [f"w{column}" for column in range(view.documents.shape[1])]
+        build_impact(folders["lucene"], shards, vocabulary=vocabulary, quantisation=quantisation)
+        impacts, asked = LuceneImpact(folders["lucene"]), _rows_of(queries)
+        weights = [round_weights(row.data, quantisation).tolist() for row in asked]
+        made = [impacts._query(row.indices.tolist(), weight) for row, weight in zip(asked, weights, strict=True)]
+        rows.append(lucene(name, LUCENE, impacts, made, asked))
+    if "seismic" in engines:
+        build_seismic(folders["seismic"], shards, SETTINGS)
+        rows += [seismic(name, folders["seismic"], queries, *cut) for cut in CUTS]
+    return rows
+
+
+def bm25_rows(root: Path, name: str, words: View, engines: list[str]) -> list[Row]:
+    """BM25 as vectors in the exact engine, and in Lucene; the words hold no stop word that its analyzer would drop."""
+    weighted = bm25(words)
+    build_exact(folder := _folder(root, f"{name}.exact"), _shard(root / f"{name}.vectors", weighted.documents))
+    rows = [exact(name, EXACT, folder, weighted.queries)]
+    if "lucene" in engines:
+        texts = _texts(words.documents)
+        documents = (Document(str(row), "", text) for row, text in enumerate(texts))
+        build_bm25(index := _folder(root, f"{name}.lucene"), documents, total=len(texts), analyzer="standard")
+        engine, asked = LuceneBm25(index, analyzer="standard"), [[text] for text in _texts(words.queries)]
+        made = [engine._generator.buildQuery(engine._target, engine._analyzer, text) for (text,) in asked]
+        rows.append(lucene(name, "Lucene", engine, made, asked))
+    return rows
+
+
+def found_again(rows: list[Row], *, queries: int, k: int) -> dict[str, float]:
+    """Recall of each engine of a view against the exact one, by engine."""
+    with_hits = {row.engine: row.hits for row in rows if row.hits is not None}
+    true = [with_hits[EXACT](query, k) for query in range(queries)]
+    return {engine: recall([hits(query, k) for query in range(queries)], true) for engine, hits in with_hits.items()}
+
+
+def postings(view: View) -> float:
+    """Postings of a query's tokens, averaged over queries, as a share of the documents."""
+    frequency = np.bincount(view.documents.indices, minlength=view.documents.shape[1])
+    return float(frequency[view.queries.indices].sum() / view.queries.shape[0] / view.documents.shape[0])
+
+
+def _views(collection: Collection) -> dict[str, View]:
+    names = ("inference-free", "SPLADE", KEPT, REMOVED)
+    return dict(zip(names, collection, strict=True))
+
+
+def run(collection: Collection, engines: list[str], *, passes: int, quantisation: int) -> dict[str, Any]:
+    """Build all indexes, measure all engines, and say what was found again."""
+    views, queries = _views(collection), collection.words.queries.shape[0]
+    with tempfile.TemporaryDirectory() as name:
+        root, rows = Path(name), list[Row]()
+        for view in ("inference-free", "SPLADE"):
+            rows += sparse_rows(root, view, views[view], engines, quantisation=quantisation)
+        for view in (KEPT, REMOVED):
+            rows += bm25_rows(root, view, views[view], engines)
+        times = measure(rows, queries=queries, passes=passes, depths=DEPTHS)
+        again = {
+            f"{view}@{k}": found_again([row for row in rows if row.view == view], queries=queries, k=k)
+            for view in ("inference-free", "SPLADE")
+            for k in DEPTHS
+        }
+    measured = [
+        {
+            "view": row.view,
+            "engine": row.engine,
+            **{f"us@{k}": float(times[k][0, number].mean()) for k in DEPTHS},
+            **{f"p99_us@{k}": float(np.percentile(times[k][0, number], 99)) for k in DEPTHS},
+            **{f"us_with_hits@{k}": float(times[k][1, number].mean()) if row.hits else None for k in DEPTHS},
+            **{f"recall@{k}": again.get(f"{row.view}@{k}", {}).get(row.engine) for k in DEPTHS},
+        }
+        for number, row in enumerate(rows)
+    ]
+    shape = {name: {"postings": postings(view), "nonzeros": view.documents.nnz / view.documents.shape[0]} for name, view in views.items()}  # fmt: skip # noqa: E501
+    return {"documents": collection.words.documents.shape[0], "queries": queries, "views": shape, "rows": measured}
+
+
+def ratios(rows: list[dict[str, Any]]) -> list[tuple[str, float, str]]:
+    """What was aimed at, as far as its engines were measured: name, value, aim."""
+    times = {(row["view"], row["engine"]): row for row in rows}
+    free = "inference-free"
+    asked = [
+        ("exact / scatter only", (free, EXACT), (free, BOUND), 10, "at most 1.5"),
+        ("exact / scatter only", (free, EXACT), (free, BOUND), 1000, "at most 2.5"),
+        ("Lucene impact / exact", (free, LUCENE), (free, EXACT), 1000, "at least 4"),
+        ("inference-free / BM25, both exact", (free, EXACT), (KEPT, EXACT), 10, "at most 1.15"),
+        ("inference-free / BM25, both exact", (free, EXACT), (KEPT, EXACT), 1000, "at most 1.15"),
+        ("exact / Lucene BM25", (free, EXACT), (KEPT, "Lucene"), 1000, "at most 0.4"),
+    ]
+    good = [row for row in rows if row["view"] == free and SEISMIC in row["engine"] and row["recall@10"] >= 0.97]
+    for row in sorted(good, key=lambda row: float(row["us@10"]))[:1]:
+        name = f"{row['engine']} (recall {row['recall@10']:.3f}) / Lucene BM25"
+        asked.append((name, (free, row["engine"]), (KEPT, "Lucene"), 10, "at most 0.7"))
+    return [
+        (f"{name}, top {k:,}", float(times[one][f"us@{k}"] / times[other][f"us@{k}"]), aim)
+        for name, one, other, k, aim in asked
+        if one in times and other in times
+    ]
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "–" if value is None else form.format(value)
+
+
+def report(measured: dict[str, Any], *, name: str | None) -> None:
+    """Print the tables, and keep them if there is a name."""
+    command = f"python benchmarks/{shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}"
+    versions = {package: version(package) for package in ("numba", "pyserini", "pyseismic-lsr")}
+    head = ["view", "engine", *(f"top {k:,}" for k in DEPTHS), *(f"p99, top {k:,}" for k in DEPTHS)]
+    head += [f"with hits, top {k:,}" for k in DEPTHS] + [f"recall@{k}" for k in DEPTHS]
+    lines = [
+        "# Engines, microseconds per query",
+        "",
+        f"`{command}`, {datetime.date.today().isoformat()}; {machine('cpu')}; 1 thread; "
+        + ", ".join(f"{package} {number}" for package, number in versions.items()),
+        "",
+        f"{measured['documents']:,} documents, {measured['queries']:,} queries. Postings per query and document: "
+        + ", ".join(f"{view} {found['postings']:.2f}" for view, found in measured["views"].items())
+        + ".",
+        "",
+        "| " + " | ".join(head) + " |",
+        "|" + "---|" * len(head),
+    ]
+    for row in measured["rows"]:
+        kinds = ("us", "p99_us", "us_with_hits")
+        cells = [_cell(row[f"{kind}@{k}"], "{:,.0f}") for kind in kinds for k in DEPTHS]
+        shares = [_cell(row[f"recall@{k}"], "{:.3f}") for k in DEPTHS]
+        lines.append("| " + " | ".join([row["view"], row["engine"], *cells, *shares]) + " |")
+    lines += ["", "| ratio | measured | aim |", "|---|---|---|"]
+    lines += [f"| {what} | **{value:.2f}** | {aim} |" for what, value, aim in ratios(measured["rows"])]
+    print("\n".join(lines))
+    if name:
+        RESULTS.mkdir(exist_ok=True)
+        record = {"command": command, "machine": machine("cpu"), "versions": versions, "results": measured}
+        (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+        (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
+
+
+def main() -> None:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--documents", type=int, default=200_000)
+    parser.add_argument("--queries", type=int, default=500)
+    parser.add_argument("--passes", type=int, default=5)
+    parser.add_argument("--quantisation", type=int, default=100, help="of Lucene's impacts")
+    engines = ["exact", "lucene", "seismic"]
+    parser.add_argument("--engines", nargs="+", choices=engines, default=engines, help="exact is always there")
+    parser.add_argument("--name", help="write results/NAME.json and results/NAME.md")
+    chosen = parser.parse_args()
+    collection = make(chosen.documents, chosen.queries)
+    measured = run(collection, chosen.engines, passes=chosen.passes, quantisation=chosen.quantisation)
+    report(measured, name=chosen.name)
+
+
+if __name__ == "__main__":
+    main()
