@@ -152,7 +152,10 @@ def test_rows_that_were_not_run_say_so_and_the_command_that_runs_them() -> None:
     bm25, minilm, ours = shown.tables["t"].rows
     assert (bm25.system, ours.system, ours.compare) == ("bm25", "ours", ["bm25"])
     assert minilm.system == ""
-    assert minilm.note == "not run: snakemake --cores all results/evaluations/minilm/fixed/pydocs/exact/manifest.json"
+    assert minilm.note == (
+        "not run: snakemake --cores all results/evaluations/minilm/fixed/pydocs/exact/manifest.json "
+        "--config 'presets=[demo]' scale=demo"
+    )
     assert not shown.explanations  # its page needs a model that was not run
     assert shown.figures["effectiveness-flops"].systems == ["bm25", "ours"]
     spec = specs.render_table(shown, "t")

@@ -45,6 +45,12 @@ def made_only(study: Study, exists: Exists) -> Study:
     return study.model_copy(update={"tables": tables, "figures": figures, "explanations": pages, "expected": expected})
 
 
+def _config(study: Study) -> str:
+    """The values without which another invocation would not know the system."""
+    sweep = f" 'sweep=[{', '.join(study.sweep)}]'" if study.sweep else ""
+    return f"'presets=[{', '.join(study.presets)}]' scale={study.scale}{sweep}"
+
+
 def _table(study: Study, table: Table, exists: Exists) -> Table:
     places = [column.collection for column in table.measured_columns]
     missing = {row.system: lacking(study, row.system, places, exists) for row in table.measured_rows}
@@ -57,7 +63,7 @@ def _row(study: Study, row: Row, missing: dict[str, list[str]]) -> Row:
     if not lost:
         return row.model_copy(update={"compare": [other for other in row.compare if not missing[other]]})
     more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-    command = f"snakemake --cores all {study.results}/{lost[0]}/manifest.json{more}"
+    command = f"snakemake --cores all {study.results}/{lost[0]}/manifest.json --config {_config(study)}{more}"
     label, published = row.label or row.system, row.published or row.system
     note = "; ".join(filter(None, [row.note, f"{NOT_RUN}: {command}"]))
     return row.model_copy(update={"system": "", "label": label, "published": published, "compare": [], "note": note})
