@@ -78,7 +78,7 @@ def test_examples_of_the_introduction_load(text: str) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 5
+    assert len(EXAMPLES) == 6
     assert "sweep={base: ours, grid: {regulariser.lambda_d: [1e-3, 4e-3]}, collection: pydocs}" in reference.readme()
 
 
