@@ -42,6 +42,7 @@ OUTPUTS = {
     "evaluate_run": ["measures.json", "per_query.parquet"],
     "measure_sparsity": ["sparsity.json"],
     "measure_latency": ["latency.json"],
+    "measure_index_size": ["index_size.json"],
     "measure_engine_time": ["engine_time.json"],
     "measure_serving": ["serving.json"],
     "collect_results": ["results.parquet", "results.csv"],

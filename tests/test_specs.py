@@ -50,6 +50,7 @@ def _spec(study: Study, parts: list[str]) -> Config:
         "evaluations": specs.evaluate_run,
         "sparsity": specs.measure_sparsity,
         "latency": specs.measure_latency,
+        "index_size": specs.measure_index_size,
         "engine_time": specs.measure_engine_time,
         "serving": specs.measure_serving,
         "tidy": specs.collect_results,

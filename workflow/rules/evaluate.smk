@@ -50,6 +50,31 @@ rule measure_sparsity:
         command("measure_sparsity")
 
 
+rule measure_index_size:
+    # Bytes of an engine's index.
+    input:
+        unpack(parents("index_size/{system}/{variant}/{collection}")),
+    output:
+        manifest=path("index_size/{system}/{variant}/{collection}/manifest.json"),
+        size=path("index_size/{system}/{variant}/{collection}/index_size.json"),
+    log:
+        path("logs/index_size/{system}/{variant}/{collection}.log"),
+    benchmark:
+        path("benchmarks/index_size/{system}/{variant}/{collection}.tsv")
+    conda:
+        "../../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        inputs=inputs("index_size/{system}/{variant}/{collection}"),
+        out=out("index_size/{system}/{variant}/{collection}"),
+        key=key("index_size/{system}/{variant}/{collection}"),
+        spec=spec(specs.measure_index_size, "system", "variant", "collection"),
+    shell:
+        command("measure_index_size")
+
+
 rule measure_latency:
     # Query latency beside BM25, query by query in one process, alone on the machine.
     input:

@@ -272,6 +272,7 @@ def _measured(study: Study) -> Edges:
         "evaluation": plan.evaluations(study),
         "sparsity": plan.costs(study, "sparsity"),
         "latency": plan.costs(study, "latency"),
+        "index_size": plan.costs(study, "index_size"),
         **{kind: plan.times(study, kind) for kind in KINDS},
     }
 
@@ -323,6 +324,8 @@ def upstream(study: Study, key: str) -> Edges:  # noqa: PLR0911, PLR0912  (one l
             return _sparsity(study, system, variant, collection)
         case ["latency", system, variant, collection]:
             return _latency(study, system, variant, collection)
+        case ["index_size", system, variant, collection]:
+            return {"index": _searched(study, system, variant, collection, system_engine(study, system))}
         case ["engine_time" | "serving" as kind, *place]:
             return _times(study, kind, place)
         case ["tidy"]:

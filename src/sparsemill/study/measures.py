@@ -12,7 +12,8 @@ from sparsemill.study.timings import FORMS, check_timing, parse_timing
 
 SPARSITY = ("FLOPS", "tokens/doc", "tokens/query", "postings", "postings/query")
 LATENCY = ("latency/BM25", *(f"{side}{name}_ms" for side in ("", "bm25_") for name in ("p50", "p99", "mean")))
-COSTS = (*SPARSITY, *LATENCY)
+INDEX_SIZE = "index MB"
+COSTS = (*SPARSITY, *LATENCY, INDEX_SIZE)
 
 
 class Use(NamedTuple):
@@ -72,6 +73,10 @@ def asked_times(study: Study, kind: str, system: str, collection: str, engine: s
 
 
 def _check_shown(where: str, measure: str, study: Study) -> None:
+    if measure == INDEX_SIZE and study.engine in study.engines:
+        raise UserError(
+            f"config: {where}: {measure}: only a server knows the size of an index of engine {study.engine}"
+        )
     if measure in COSTS or measure in study.measures:
         return
     if (timing := parse_timing(measure)) is not None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sparsemill.study.groups import members
-from sparsemill.study.measures import LATENCY, asked_times, uses
+from sparsemill.study.measures import INDEX_SIZE, LATENCY, asked_times, uses
 from sparsemill.study.models import BeirFolder, IdfFile, PairFile, ScoresTeacher, Study
 from sparsemill.study.specs import in_two_phases, system_engine, system_kind, variants
 from sparsemill.study.timings import ENGINES
@@ -71,14 +71,15 @@ def table_evaluations(study: Study, table: str) -> list[str]:
 
 
 def costs(study: Study, kind: str) -> list[str]:
-    """Keys of all `sparsity` or of all shown `latency` measurements; only sparse systems have them."""
+    """Keys of all `sparsity` measurements, or of the shown ones of `latency` or `index_size`; of sparse systems."""
     kinds = ["experiment", "released", "bm25", *(["sparse"] if kind == "sparsity" else [])]
     sparse = [cell for cell in wanted_cells(study) if system_kind(study, cell.system) in kinds]
-    if kind == "latency":
-        timed = [use for use in uses(study) if use.measure in LATENCY]
+    if kind != "sparsity":
+        measures = LATENCY if kind == "latency" else (INDEX_SIZE,)
+        shown = [use for use in uses(study) if use.measure in measures]
         wanted = {
             (system, member)
-            for use in timed
+            for use in shown
             for system, name in product(use.systems, use.collections)
             for member in members(study, name)
         }

@@ -59,6 +59,7 @@ VERSIONS = {
     "evaluate_run": 2,
     "measure_sparsity": 2,
     "measure_latency": 1,
+    "measure_index_size": 1,
     "measure_engine_time": 1,
     "measure_serving": 1,
     "collect_results": 1,
@@ -423,6 +424,12 @@ def encode_corpus(study: Study, system: str, shard: str) -> Spec:
     if chosen.prune != Pruning():
         spec["prune"] = _dump(chosen.prune)
     return _versioned("encode_corpus", spec)
+
+
+def measure_index_size(study: Study, system: str, variant: str, collection: str) -> Spec:
+    """The index that the system's run is made with."""
+    engine = system_engine(study, system)
+    return _versioned("measure_index_size", _identity(system, variant, collection, engine))
 
 
 def evaluate_run(study: Study, system: str, variant: str, collection: str, engine: str) -> Spec:

@@ -17,6 +17,7 @@ FILES = {
     "evaluation": "measures.json",
     "sparsity": "sparsity.json",
     "latency": "latency.json",
+    "index_size": "index_size.json",
     "engine_time": "engine_time.json",
     "serving": "serving.json",
 }

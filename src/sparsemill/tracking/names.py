@@ -26,6 +26,7 @@ STAGES = {
     "evaluations": "evaluate",
     "sparsity": "sparsity",
     "latency": "latency",
+    "index_size": "index size",
     "engine_time": "engine time",
     "serving": "serving",
 }
@@ -33,6 +34,7 @@ MEASURE_FILES = {
     "evaluations": "measures.json",
     "sparsity": "sparsity.json",
     "latency": "latency.json",
+    "index_size": "index_size.json",
     "engine_time": "engine_time.json",
     "serving": "serving.json",
 }
