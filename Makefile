@@ -20,10 +20,12 @@ demo: $(STAMP)
 demo-sweep: $(STAMP)
 	$(SNAKEMAKE) --keep-going --configfile config/overlays/demo_sweep.yaml
 	$(BIN)/snakemake --cores 1 --configfile config/overlays/demo_sweep.yaml --report results/report.html --quiet all
+	@$(BIN)/python -m sparsemill.tracking.report results/report.html
 	@$(BIN)/python -m sparsemill.summary
 
 results/report.html: results/verified/manifest.json
 	$(BIN)/snakemake --cores 1 --report $@ --quiet all
+	@$(BIN)/python -m sparsemill.tracking.report $@
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -23,14 +23,16 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/tracking.smk"
 
 
-report: "workflow/report/workflow.rst"
+# The front page that the results came with; before there are any, what the pipeline is.
+report: front_page() or "workflow/report/workflow.rst"
 
 
 rule all:
     default_target: True
     input:
         manifests(plan.results(study)),
-        manifest("verified"),
+        # What was read from the store is not published into it.
+        manifests(["verified"] if study.tables_source == "files" else []),
 
 
 rule tables:

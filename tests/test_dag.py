@@ -50,6 +50,8 @@ OUTPUTS = {
     "render_table": ["table.md", "table.csv", "table.tex", "table.html"],
     "plot_figure": ["figure.png", "figure.svg"],
     "check_expected": ["verdicts.json"],
+    "collection_page": ["collection.html"],
+    "report_pages": ["front.rst", "costs.html", "provenance.html"],
     "explain_queries": ["explain.html"],
     "mlflow_init": [],
     "publish": ["receipts.json"],
@@ -80,7 +82,7 @@ for name in ["manifest.json", *OUTPUTS[pathlib.Path(sys.argv[0]).stem]]:
 
 REPORTED = {
     *("collect_results", "test_significance", "render_table", "plot_figure", "check_expected", "publish"),
-    "verify_tracking",
+    *("verify_tracking", "collection_page", "report_pages", "explain_queries"),
 }
 """Stages that any new number of the demo passes through."""
 
@@ -291,6 +293,8 @@ def test_an_ablation_shares_everything_upstream(checkout: Path) -> None:
         "tables/demo",
         "figures/effectiveness-flops",
         "figures/effectiveness-tokens",
+        "collection_pages/pydocs",
+        "pages",
         "expected",
         "published",
         "verified",

@@ -74,7 +74,7 @@ def test_a_second_run_has_nothing_to_do(work: Path) -> None:
 def test_every_artefact_has_a_manifest_that_tells_the_truth(work: Path) -> None:
     mirror = work / "results" / "mlflow"
     found = [path for path in (work / "results").glob("**/manifest.json") if not path.is_relative_to(mirror)]
-    assert len(found) == 56
+    assert len(found) == 59
     for path in found:
         described = json.loads(path.read_text(encoding="utf-8"))
         assert described["git_commit"]
@@ -150,6 +150,19 @@ def test_tracking_equals_the_files_and_publishing_again_changes_nothing(work: Pa
     assert contents[0] == contents[1]
 
 
+def test_the_store_alone_gives_the_same_tables(work: Path, tmp_path: Path) -> None:
+    """Elsewhere, without any other result."""
+    shutil.copytree(work / "results" / "mlflow", tmp_path / "results" / "mlflow")
+    done = snakemake(tmp_path, "--config", "tables_source=mlflow", "--cores", "2", "tables")
+    assert done.returncode == 0, done.stderr[-3000:]
+    made = {path.name for path in (tmp_path / "results").iterdir()}
+    assert made == {"mlflow", "store", "tidy", "significance", "tables", "logs", "benchmarks"}
+    files = [Path("tidy/results.csv"), Path("significance/mini/significance.json")]
+    files += [Path("tables/mini") / f"table.{end}" for end in ("md", "csv", "tex", "html")]
+    for file in files:
+        assert (tmp_path / "results" / file).read_bytes() == (work / "results" / file).read_bytes(), file
+
+
 def test_training_again_gives_the_same_bytes(work: Path) -> None:
     model = work / "results" / "models" / "mini-ours" / "seed-0"
     before = manifest.read(model)["outputs"]
@@ -168,3 +181,9 @@ def test_the_report_is_one_file(work: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     text = (work / "report.html").read_text(encoding="utf-8")
     assert "Every stage on a few docstrings" in text
+    assert "Values that must be reached" in text  # the front page
+    for page in ("costs", "provenance"):
+        assert (work / "results" / "pages" / f"{page}.html").stat().st_size > 3000
+    compared = (work / "results" / "explain" / "mini-extremes" / "explain.html").read_text(encoding="utf-8")
+    assert compared.count('<div class="beside">') == 3
+    assert "minilm-bm25" in (work / "results" / "collection_pages" / "mini" / "collection.html").read_text()

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from sparsemill.files import canonical_json
-from sparsemill.study import edges, plan, specs
+from sparsemill.study import edges, pages, plan, specs
 from sparsemill.study.load import load_study
 from sparsemill.study.models import LATER, Model, Study, Table
 from sparsemill.study.sharing import index_of
@@ -54,6 +54,8 @@ def _spec(study: Study, parts: list[str]) -> Config:
         "engine_time": specs.measure_engine_time,
         "serving": specs.measure_serving,
         "tidy": specs.collect_results,
+        "collection_pages": pages.collection_page,
+        "pages": pages.report_pages,
         "expected": specs.check_expected,
         "store": specs.mlflow_init,
         "published": specs.publish,
@@ -201,7 +203,7 @@ def test_pruning(before: dict[str, str]) -> None:
 
 def test_query_length(before: dict[str, str]) -> None:
     found = changed(before, setting("experiments", "doc-distill", "query_length", value=10))
-    assert kinds(found) == {"models", "runs", "sparsity", "latency"}
+    assert kinds(found) == {"models", "runs", "sparsity", "latency", "explain"}
 
 
 def test_bm25(before: dict[str, str]) -> None:
@@ -219,12 +221,12 @@ def test_ensemble(before: dict[str, str]) -> None:
 
 def test_captions_labels_and_other_columns(before: dict[str, str]) -> None:
     table = ("tables", "demo")
-    assert changed(before, setting(*table, "caption", value="Another.")) == {"tables/demo"}
+    assert changed(before, setting(*table, "caption", value="Another.")) == {"tables/demo", "pages"}
     assert changed(before, setting(*table, "columns", 0, "digits", value=5)) == {"tables/demo"}
     assert changed(before, setting(*table, "columns", 3, "measure", value="postings")) == {"tables/demo"}
     found = changed(before, setting(*table, "rows", 6, "label", value="we"))
     assert "tables/demo" in found
-    assert kinds(found) == {"tables", "figures", "explain", "published"}
+    assert kinds(found) == {"tables", "figures", "explain", "collection_pages", "published"}
 
 
 def test_tests_of_a_table(before: dict[str, str]) -> None:

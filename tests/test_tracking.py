@@ -1,5 +1,6 @@
 """Publishing into a real SQLite store, and reading back."""
 
+import io
 import json
 import logging
 import runpy
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
@@ -20,6 +22,7 @@ from sparsemill.tables.collect import FILES, collect
 from sparsemill.tracking.live import LiveRun, open_stream
 from sparsemill.tracking.publish import Publication, publish
 from sparsemill.tracking.read import read_frame
+from sparsemill.tracking.report import log_report
 from sparsemill.tracking.store import Store, client_of, create_store, open_store
 from sparsemill.tracking.verify import verify
 
@@ -46,7 +49,8 @@ class World:
         for name, value in files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(value if isinstance(value, str) else json.dumps(value))
+            text = value if isinstance(value, str | bytes) else json.dumps(value)
+            path.write_bytes(text.encode() if isinstance(text, str) else text)
         described = manifest.build(
             folder,
             stage=key.split("/", maxsplit=1)[0],
@@ -68,6 +72,15 @@ class World:
             f"evaluations/{system}/{variant}/pydocs/{engine}", place, {"measures.json": values}, inputs=inputs
         )
 
+    def per_query(self, system: str, values: list[float]) -> Path:
+        """An evaluation on `pydocs` with its per-query values."""
+        place = {"system": system, "variant": "fixed", "collection": "pydocs", "engine": "lucene"}
+        rows = [(f"q{number}", "nDCG@10", value) for number, value in enumerate(values)]
+        buffer = io.BytesIO()
+        pd.DataFrame(rows, columns=["query_id", "measure", "value"]).to_parquet(buffer)
+        files = {"measures.json": {"nDCG@10": sum(values) / len(values)}, "per_query.parquet": buffer.getvalue()}
+        return self.add(f"evaluations/{system}/fixed/pydocs/lucene", place, files)
+
     def model(self) -> Path:
         """A trained system with curves and a file above the upload limit."""
         lines = "".join(json.dumps(record) + "\n" for record in CURVE)
@@ -83,7 +96,9 @@ class World:
         sparsity = self.add(
             "sparsity/ours/seed-0/pydocs", place, {"sparsity.json": values}, inputs=("models/ours/seed-0",)
         )
-        table = self.add("tables/main", {"table": "main"}, {"table.md": "| a |\n", "table.csv": "a\n"})
+        table = self.add(
+            "tables/main", {"table": "main"}, {"table.md": "| a |\n", "table.csv": "system,nDCG@10\nours,0.5\n"}
+        )
         evaluations = [
             self.evaluation("ours", "seed-0", "lucene", 0.7123456789012345, "models/ours/seed-0", "collections/pydocs"),
             self.evaluation("ours", "seed-0", "exact", 0.72),
@@ -192,6 +207,40 @@ def test_publish_makes_nested_runs_with_everything(world: World) -> None:
     assert runs["collections/pydocs"].info.experiment_id == store.experiments["shared"]
     assert runs["tables/main"].info.experiment_id == store.experiments["demo"]
     assert "| a |" in runs["tables/main"].data.tags["mlflow.note.content"]
+    # A retriever shows its curves, its commit, and the way to the table that it feeds; the table the way back.
+    assert [p.value for p in store.client.get_metric_history(parent.info.run_id, "train/loss")] == [1.0, 0.5, 1 / 3]
+    assert parent.data.tags["git_commit"] == model.data.tags["mlflow.source.git.commit"]
+    demo, table = store.experiments["demo"], runs["tables/main"].info.run_id
+    assert f"[main/Ours](#/experiments/{demo}/runs/{table})" in parent.data.tags["mlflow.note.content"]
+    back = f"[Ours seed-0](#/experiments/{demo}/runs/{parent.info.run_id})"
+    assert back in runs["tables/main"].data.tags["mlflow.note.content"]
+    rows = store.client.load_table(demo, "table.json", run_ids=[table])
+    assert rows.to_dict("list") == {"system": ["ours"], "nDCG@10": [0.5]}
+
+
+def test_the_experiment_says_where_to_click(world: World) -> None:
+    folders = world.build()
+    publish_all(folders, sweeps={"weights": ["ours"]})
+    store = open_store(STORE)
+    demo, runs = store.experiments["demo"], by_key(store)
+    note = store.client.get_experiment(demo).tags["mlflow.note.content"]
+    assert f"](#/experiments/{demo}/runs?searchFilter=tags.level" in note
+    assert "orderByKey=metrics.%60pydocs.nDCG_10%60&orderByAsc=false" in note
+    assert f"[main](#/experiments/{demo}/runs/{runs['tables/main'].info.run_id})" in note
+    found = store.client.search_runs([demo], filter_string="tags.sweeps LIKE '%,weights,%' and tags.level = 'system'")
+    assert [run.info.run_name for run in found] == ["ours seed-0"]
+
+
+def test_the_report_is_logged_once(world: World) -> None:
+    Path("report.html").write_text("<html>")
+    store = open_store(STORE)
+    first = log_report(store, "demo", Path("report.html"))
+    assert log_report(store, "demo", Path("report.html")) == first
+    Path("report.html").write_text("<html>2")
+    assert log_report(store, "demo", Path("report.html")) == first
+    path = store.client.download_artifacts(first, "report.html")
+    assert Path(path).read_text() == "<html>2"
+    assert len(all_runs(store)) == 1
 
 
 def test_large_files_are_listed_and_small_ones_uploaded(world: World, tmp_path: Path) -> None:
@@ -469,6 +518,40 @@ def test_command_lines_from_artefacts_to_verified_tables(world: World) -> None:
     assert (report["equal"], report["rows"], len(report["tables"])) == (True, 12, 4)
     assert "0.712" in (tables / "table.md").read_text()
     assert script("publish", {**SPEC, "rows": 1}, "published", store=STORE, artefacts=folders) == 2
+
+
+def test_tables_from_a_store_that_was_moved_are_those_from_files(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {"bm25": [0.1, 0.2, 0.3, 0.1], "ours": [0.3, 0.6, 0.5, 0.4]}
+    folders = [world.per_query(system, found) for system, found in values.items()]
+    keys = [folder.relative_to("results").as_posix() for folder in folders]
+    table = {
+        "caption": "Main",
+        "rows": [{"system": "bm25"}, {"system": "ours", "compare": ["bm25"]}],
+        "columns": [{"measure": "nDCG@10", "collection": "pydocs"}],
+    }
+    spec = {"table": table, "engines": {"ours": "lucene", "bm25": "lucene"}}
+    assert script("collect_results", {}, "tidy", evaluation=folders) == 0
+    assert script("test_significance", spec, "tests", evaluations=folders) == 0
+    assert script("render_table", spec, "main", tidy=Path("results/tidy"), significance=Path("results/tests")) == 0
+    assert script("publish", SPEC, "published", store=STORE, artefacts=folders) == 0
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree("results/mlflow", elsewhere / "results" / "mlflow")
+    monkeypatch.chdir(elsewhere)
+    source = {"mlflow": {"experiment": "demo", "keys": keys}}
+    assert script("mlflow_init", {"uri": "", "experiments": ["demo"], "root": "results/mlflow"}, "tracking/store") == 0
+    assert script("collect_results", source, "tidy", store=STORE) == 0
+    assert script("test_significance", spec | source, "tests", store=STORE) == 0
+    assert script("render_table", spec, "main", tidy=Path("results/tidy"), significance=Path("results/tests")) == 0
+    for name in ("tidy/results.csv", "tests/significance.json", "main/table.md", "main/table.csv"):
+        assert (elsewhere / "results" / name).read_bytes() == (tmp_path / "results" / name).read_bytes(), name
+    assert '"significant": true' in (elsewhere / "results/tests/significance.json").read_text()
+    # What is not there is told, never left out.
+    lacking = {"mlflow": {"experiment": "demo", "keys": [*keys, "evaluations/ours/seed-1/pydocs/lucene"]}}
+    assert script("collect_results", lacking, "tidy", store=STORE) == 2
+    next(Path("results/mlflow/artifacts").rglob("per_query.parquet")).unlink()
+    assert script("test_significance", spec | source, "tests", store=STORE) == 2
 
 
 @pytest.mark.parametrize(

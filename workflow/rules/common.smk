@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from sparsemill.errors import UserError
 from sparsemill.files import canonical_json
 from sparsemill.retrieval.ir_metadata import GOAL
-from sparsemill.study import check, edges, missing, plan, revisions, specs, targets
+from sparsemill.study import check, edges, mirror, missing, pages, plan, revisions, specs, targets
 from sparsemill.study.goal import research_goal
 from sparsemill.study.load import load_study
 
@@ -100,6 +100,12 @@ def query_gpus(wildcards):
 def path(key):
     """Folder or file below the results folder."""
     return str(RESULTS / key)
+
+
+def front_page():
+    """The report's front page, if it was made."""
+    made = RESULTS / "pages" / "front.rst"
+    return str(made.absolute()) if made.exists() else None
 
 
 def manifest(key):

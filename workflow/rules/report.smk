@@ -20,7 +20,7 @@ rule collect_results:
         inputs=inputs("tidy"),
         out=out("tidy"),
         key=key("tidy"),
-        spec=spec(specs.collect_results),
+        spec=spec(mirror.collect_results),
     shell:
         command("collect_results")
 
@@ -45,7 +45,7 @@ rule test_significance:
         inputs=inputs("significance/{table}"),
         out=out("significance/{table}"),
         key=key("significance/{table}"),
-        spec=spec(specs.test_significance, "table"),
+        spec=spec(mirror.test_significance, "table"),
     shell:
         command("test_significance")
 
@@ -170,3 +170,70 @@ rule check_expected:
         spec=spec(specs.check_expected),
     shell:
         command("check_expected")
+
+
+rule collection_page:
+    # All that was measured on a collection.
+    input:
+        unpack(parents("collection_pages/{collection}")),
+    output:
+        manifest=path("collection_pages/{collection}/manifest.json"),
+        html=report(
+            path("collection_pages/{collection}/collection.html"),
+            caption="../report/collection.rst",
+            category="Collections",
+            labels={"collection": "{collection}"},
+        ),
+    log:
+        path("logs/collection_pages/{collection}.log"),
+    benchmark:
+        path("benchmarks/collection_pages/{collection}.tsv")
+    conda:
+        "../../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        inputs=inputs("collection_pages/{collection}"),
+        out=out("collection_pages/{collection}"),
+        key=key("collection_pages/{collection}"),
+        spec=spec(pages.collection_page, "collection"),
+    shell:
+        command("collection_page")
+
+
+rule report_pages:
+    # Front page, cost and provenance of everything.
+    input:
+        unpack(parents("pages")),
+    output:
+        manifest=path("pages/manifest.json"),
+        front=path("pages/front.rst"),
+        costs=report(
+            path("pages/costs.html"),
+            caption="../report/costs.rst",
+            category="Cost and provenance",
+            labels={"page": "cost"},
+        ),
+        provenance=report(
+            path("pages/provenance.html"),
+            caption="../report/provenance.rst",
+            category="Cost and provenance",
+            labels={"page": "provenance"},
+        ),
+    log:
+        path("logs/pages.log"),
+    benchmark:
+        path("benchmarks/pages.tsv")
+    conda:
+        "../../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        inputs=inputs("pages"),
+        out=out("pages"),
+        key=key("pages"),
+        spec=spec(pages.report_pages),
+    shell:
+        command("report_pages")

@@ -1,4 +1,7 @@
 # The MLflow mirror.
+from sparsemill.tracking.retry import due_attempt
+
+
 rule mlflow_init:
     # Create the tracking store once; first of all, so that it is there when training streams to it.
     input:
@@ -45,8 +48,9 @@ rule publish:
         out=out("published"),
         key=key("published"),
         spec=spec(specs.publish),
+        facts=lambda wildcards: canonical_json({"attempt": due_attempt(Path(path("published")), os.environ)}),
     shell:
-        command("publish")
+        command("publish", marked=True)
 
 
 rule verify_tracking:

@@ -3,6 +3,7 @@
 import sys
 from typing import Any
 
+from sparsemill import manifest
 from sparsemill.job import Job, main
 
 
@@ -10,19 +11,17 @@ def run(job: Job) -> None:
     """Write `explain.html`.
 
     Inputs: `collection`; of each system `run_<i>`, `vectors_<i>` (shards), `model_<i>` and, if it replaces the query
-    weights, `idf_<i>`; `run_baseline`, if ranks are compared.
+    weights, `idf_<i>`; where extremes are picked, `evaluation_<i>`; `run_baseline`, if ranks are compared.
     """
     from sparsemill.data.collection import read_corpus, read_qrels, read_queries
     from sparsemill.files import write_text
     from sparsemill.retrieval.runs import read_run
-    from sparsemill.tables.explain import choose_queries, explain, needed_documents
+    from sparsemill.tables.explain import explain, needed_documents
     from sparsemill.tables.explain_page import page
 
     spec, collection = job.spec, job.input("collection")
     qrels = read_qrels(collection, split=spec["split"])
-    queries = choose_queries(
-        read_queries(collection, split=spec["split"]), qrels, count=spec["queries"], relevance=spec["relevance"]
-    )
+    queries, notes = pick_queries(job, read_queries(collection, split=spec["split"]), qrels)
     runs = [read_run(job.input(f"run_{number}") / "run.trec") for number in range(len(spec["systems"]))]
     wanted = needed_documents(queries, runs)
     documents = {document.id: document for document in read_corpus(collection) if document.id in wanted}
@@ -32,10 +31,40 @@ def run(job: Job) -> None:
     baseline = None
     if "run_baseline" in job.inputs:
         baseline = (label(job, spec["baseline"]), read_run(job.input("run_baseline") / "run.trec"))
-    explained = explain(queries, systems, documents, qrels, relevance=spec["relevance"], baseline=baseline)
+    options = {"relevance": spec["relevance"], "baseline": baseline, "notes": notes}
+    explained = explain(queries, systems, documents, qrels, **options)
     title = f"How {label(job, spec['systems'][0]) if len(systems) == 1 else 'the retrievers'} read queries"
-    write_text(job.out / "explain.html", page(explained, title=title, collection=spec["collection"]))
+    text = page(explained, title=title, collection=spec["collection"], **how_picked(job, notes))
+    write_text(job.out / "explain.html", text)
     job.facts["queries"] = [query.id for query in queries]
+
+
+def pick_queries(job: Job, queries: Any, qrels: Any) -> tuple[Any, dict[str, str]]:
+    """The queries shown, and why each was picked."""
+    from sparsemill.evaluation.significance import read_per_query
+    from sparsemill.tables.explain import choose_queries, extreme_queries
+
+    spec = job.spec
+    if spec.get("pick", "hash") == "hash":
+        return choose_queries(queries, qrels, count=spec["queries"], relevance=spec["relevance"]), {}
+    measure, values = spec.get("measure", "nDCG@10"), []
+    for number, system in enumerate(spec["systems"]):
+        folder = job.input(f"evaluation_{number}")
+        engine = manifest.read(folder)["spec"]["engine"]
+        found = read_per_query([folder], measure=measure, engines={system: engine})
+        values.append(found[system, spec["collection"]])
+    notes = extreme_queries(queries, values, count=spec["queries"], measure=measure)
+    known = {query.id: query for query in queries}
+    return [known[name] for name in notes], notes
+
+
+def how_picked(job: Job, notes: dict[str, str]) -> dict[str, Any]:
+    """What the page says of its queries, and whether systems stand side by side."""
+    if not notes:
+        return {}
+    first, *others = (label(job, system) for system in job.spec["systems"])
+    against = f" against {others[0]}" if others else ""
+    return {"picked": f"the best and the worst of {first}{against}", "beside": len(others) > 0}
 
 
 def label(job: Job, system: str) -> str:

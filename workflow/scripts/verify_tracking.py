@@ -2,7 +2,8 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from sparsemill.job import Job, main
 
@@ -18,16 +19,13 @@ def run(job: Job) -> None:
     from sparsemill.tables.render import WRITERS
     from sparsemill.tracking.verify import verify
 
-    significance = {
-        manifest.read(folder)["content"]: read_json(folder / "significance.json")
-        for folder in job.inputs.get("significance", [])
-    }
+    known = {manifest.read(folder)["content"]: folder for folder in job.inputs.get("significance", [])}
 
     def render(frame: "pd.DataFrame", folder: Path) -> dict[str, str]:
         described = manifest.read(folder)
-        tested = described["inputs"].get("significance")
-        tests = significance[tested] if tested else None
-        table = build(described["spec"], frame, tests)
+        tests = known.get(described["inputs"].get("significance"))
+        found = None if tests is None else tested_from_mlflow(job, tests, read_json(tests / "significance.json"))
+        table = build(described["spec"], frame, found)
         return {f"table.{extension}": write(table) for extension, write in WRITERS.items()}
 
     report = verify(
@@ -40,6 +38,34 @@ def run(job: Job) -> None:
     )
     write_json(job.out / "equality.json", report)
     job.facts["equal"] = report["equal"]
+
+
+def tested_from_mlflow(job: Job, folder: Path, expected: Any) -> Any:
+    """Content of `significance.json` from the per-query values in the store.
+
+    Raises:
+        UserError: it is not the same as that from files.
+    """
+    from sparsemill import manifest
+    from sparsemill.errors import UserError
+    from sparsemill.evaluation.significance import read_per_query
+    from sparsemill.evaluation.tested import tested
+    from sparsemill.files import read_json
+    from sparsemill.study.models import Table
+    from sparsemill.tracking.source import fetch_evaluations, opened
+
+    described = manifest.read(folder)
+    spec, contents = described["spec"], set(described["inputs"].values())
+    published = read_json(job.input("published") / "receipts.json")["runs"]
+    keys = [key for key, receipt in published.items() if receipt["content"] in contents]
+    table = Table(**spec["table"])
+    with TemporaryDirectory() as temporary, opened(job.input("store")) as store:
+        folders = fetch_evaluations(store, job.spec["experiment"], keys, Path(temporary))
+        values = read_per_query(folders, measure=table.test_measure, engines=spec["engines"])
+    found = tested(table, values, groups=spec.get("groups", {}))
+    if found != expected:
+        raise UserError(f"{folder}: the tests made from MLflow differ; publish again, or delete the store and publish")
+    return found
 
 
 if __name__ == "__main__":

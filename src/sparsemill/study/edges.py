@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from sparsemill.study import plan
 from sparsemill.study.corpora import corpus_of
 from sparsemill.study.measures import asked_times
+from sparsemill.study.mirror import measured
 from sparsemill.study.models import (
     SIAMESE,
     CrossEncoderTeacher,
@@ -29,7 +30,6 @@ from sparsemill.study.specs import (
     system_kind,
     variants,
 )
-from sparsemill.study.timings import KINDS
 from sparsemill.study.training_sets import judged, members
 
 Edges = dict[str, list[str]]
@@ -250,6 +250,8 @@ def _explanation(study: Study, name: str) -> Edges:
         sides = _query_side(study, system, variant, chosen.collection)
         found |= {f"run_{number}": [run], f"vectors_{number}": _vectors(study, system, variant, chosen.collection)}
         found |= {f"{side}_{number}": keys for side, keys in sides.items()}
+        if chosen.pick == "extremes":
+            found[f"evaluation_{number}"] = [run.replace("runs/", "evaluations/", 1)]
     if chosen.baseline is not None:
         engine = system_engine(study, chosen.baseline)
         variant = variants(study, chosen.baseline)[0]
@@ -267,14 +269,9 @@ def _verified(study: Study) -> Edges:
     }
 
 
-def _measured(study: Study) -> Edges:
-    return {
-        "evaluation": plan.evaluations(study),
-        "sparsity": plan.costs(study, "sparsity"),
-        "latency": plan.costs(study, "latency"),
-        "index_size": plan.costs(study, "index_size"),
-        **{kind: plan.times(study, kind) for kind in KINDS},
-    }
+def _from_source(study: Study, files: Edges) -> Edges:
+    """Measured artefacts as files, or the store that holds what they say."""
+    return files if study.tables_source == "files" else {"store": ["store"]}
 
 
 def upstream(study: Study, key: str) -> Edges:  # noqa: PLR0911, PLR0912  (one line per kind of artefact)
@@ -329,9 +326,9 @@ def upstream(study: Study, key: str) -> Edges:  # noqa: PLR0911, PLR0912  (one l
         case ["engine_time" | "serving" as kind, *place]:
             return _times(study, kind, place)
         case ["tidy"]:
-            return _measured(study)
+            return _from_source(study, measured(study))
         case ["significance", table]:
-            return {"evaluations": plan.table_evaluations(study, table)}
+            return _from_source(study, {"evaluations": plan.table_evaluations(study, table)})
         case ["tables", table]:
             return {"tidy": ["tidy"], "significance": [f"significance/{table}"]}
         case ["figures", figure]:
@@ -341,6 +338,10 @@ def upstream(study: Study, key: str) -> Edges:  # noqa: PLR0911, PLR0912  (one l
         case ["expected"]:
             evaluations = plan.judged_evaluations(study)
             return {"tidy": ["tidy"], **({"evaluations": evaluations} if evaluations else {})}
+        case ["collection_pages", _]:
+            return {"tidy": ["tidy"]}
+        case ["pages"]:
+            return {"artefacts": closure(study, plan.findings(study))}
         case ["published"]:
             return {"store": ["store"], "artefacts": closure(study, plan.results(study))}
         case ["verified"]:

@@ -103,11 +103,17 @@ def times(study: Study, kind: str) -> list[str]:
     ]
 
 
-def results(study: Study) -> list[str]:
-    """Keys of what a study ends in, before it is published."""
+def findings(study: Study) -> list[str]:
+    """Keys of what a study finds: tables, figures, pages of queries and collections, verdicts."""
     found = [f"tables/{table}" for table in study.tables] + [f"figures/{figure}" for figure in study.figures]
     found += [f"explain/{name}" for name in study.explanations]
+    found += [f"collection_pages/{name}" for name in dict.fromkeys(cell.collection for cell in wanted_cells(study))]
     return found + ["expected"] * bool(study.expected or due_values(study) or due_claims(study))
+
+
+def results(study: Study) -> list[str]:
+    """Keys of what a study ends in, before it is published: what it finds, and the pages about all of it."""
+    return [*findings(study), "pages"]
 
 
 def of_paper(study: Study, paper: str) -> list[str]:

@@ -22,7 +22,9 @@ def _entry(study: Study, key: str) -> BaseModel | None:
 
 def unpinned(study: Study) -> list[str]:
     """Ids on the hub, sorted, that something of the study's results is made from and that have no revision."""
-    entries = (_entry(study, key) for key in edges.closure(study, plan.results(study)))
+    # From MLflow only tables are built, and no weights are needed.
+    keys = plan.results(study) if study.tables_source == "files" else [f"tables/{table}" for table in study.tables]
+    entries = (_entry(study, key) for key in edges.closure(study, keys))
     weights = (getattr(entry, "weights", None) for entry in entries)
     return sorted({one.id for one in weights if isinstance(one, HubWeights) and one.revision is None})
 

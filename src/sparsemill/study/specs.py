@@ -67,7 +67,9 @@ VERSIONS = {
     "render_table": 2,
     "plot_figure": 1,
     "check_expected": 2,
-    "explain_queries": 1,
+    "collection_page": 1,
+    "report_pages": 1,
+    "explain_queries": 2,
     "mlflow_init": 1,
     "publish": 1,
     "verify_tracking": 1,
@@ -654,6 +656,11 @@ def publish(study: Study) -> Spec:
     # The registry holds released checkpoints that no row shows.
     systems = [*study.experiments, *(name for name in study.released if name in rows), *teachers, *study.ensembles]
     spec = {"experiment": study.tracking.experiment, "rows": rows, "engines": _engines(study, systems)}
+    spec |= _dump(study.tracking, include={"upload_mib"})
+    if study.sweep:
+        spec["sweeps"] = {
+            name: [row.system for row in study.tables[f"sweep-{name}"].measured_rows] for name in study.sweep
+        }
     return _versioned("publish", spec)
 
 

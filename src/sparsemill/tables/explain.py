@@ -49,12 +49,13 @@ class Answer(NamedTuple):
 
 
 class Explained(NamedTuple):
-    """A query with the answers of all systems."""
+    """A query with the answers of all systems; `note` says why it was picked."""
 
     query: Query
     relevant: int
     baseline: tuple[str, int | None] | None
     answers: list[Answer]
+    note: str = ""
 
 
 class System(NamedTuple):
@@ -80,6 +81,34 @@ def choose_queries(queries: Sequence[Query], qrels: Iterable[Qrel], *, count: in
     answerable = {qrel.query_id for qrel in qrels if qrel.relevance >= relevance}
     pool = [query for query in queries if query.id in answerable]
     return heapq.nsmallest(count, pool, key=lambda query: hashlib.sha256(query.id.encode()).hexdigest())
+
+
+def extreme_queries(
+    queries: Sequence[Query], values: Sequence[Mapping[str, float]], *, count: int, measure: str
+) -> dict[str, str]:
+    """The best and the worst queries of the first system, half each; against the second one if there is one.
+
+    Args:
+        queries: of the split.
+        values: query id -> value of `measure`, of each system; ties go by the SHA-256 of the id.
+        count: how many in all; the odd one is a best one.
+        measure: its name.
+
+    Returns:
+        Query id -> its values in words; the best first, then the worst, each from the extreme on.
+    """
+    first, *others = values
+    second = others[0] if others else {}
+    gains = {query.id: first[query.id] - second.get(query.id, 0.0) for query in queries if query.id in first}
+    ranked = sorted(gains, key=lambda name: (-gains[name], hashlib.sha256(name.encode()).hexdigest()))
+    best = ranked[: -(-count // 2)]
+    worst = [name for name in reversed(ranked) if name not in best][: count // 2]
+
+    def told(name: str) -> str:
+        text = f"{measure} {first[name]:.3f}"
+        return f"{text} against {second[name]:.3f} ({gains[name]:+.3f})" if second else text
+
+    return {name: told(name) for name in (*best, *worst)}
 
 
 def needed_documents(queries: Iterable[Query], runs: Iterable[Run]) -> set[str]:
@@ -115,6 +144,7 @@ def explain(
     *,
     relevance: int = 1,
     baseline: tuple[str, Run] | None = None,
+    notes: Mapping[str, str] | None = None,
 ) -> list[Explained]:
     """Gather everything that the page shows.
 
@@ -125,6 +155,7 @@ def explain(
         qrels: judgements of the split.
         relevance: least judgement that counts as relevant.
         baseline: label and run to compare ranks with.
+        notes: query id -> why it was picked.
     """
     relevant: dict[str, set[str]] = {}
     for qrel in qrels:
@@ -135,7 +166,7 @@ def explain(
         good = relevant.get(query.id, set())
         compared = (baseline[0], best_rank(baseline[1].get(query.id, []), good)) if baseline else None
         answers = [_answer(query, system, documents, good) for system in systems]
-        explained.append(Explained(query, len(good), compared, answers))
+        explained.append(Explained(query, len(good), compared, answers, (notes or {}).get(query.id, "")))
     return explained
 
 

@@ -43,18 +43,24 @@ p{margin:.3rem 0}
 .matched span:first-child{font-weight:700;text-decoration:underline;text-underline-offset:2px}
 .key span{display:inline-block;width:.8rem;height:.62rem;border-radius:.2rem;margin:0 .3rem 0 .9rem}
 .none{color:#57606a;font-style:italic}
+.beside{display:grid;grid-template-columns:repeat(auto-fit,minmax(20rem,1fr));gap:1.4rem}
+.beside>div{min-width:0}
+.beside .docs{grid-template-columns:1fr}
 """.strip()
 
 
-def page(explained: Sequence[Explained], *, title: str, collection: str) -> str:
+def page(explained: Sequence[Explained], *, title: str, collection: str, picked: str = "", beside: bool = False) -> str:
     """The whole page. Every text from data is escaped.
 
     Args:
         explained: queries in the order shown.
         title: heading of the page.
         collection: name of the collection.
+        picked: how the queries were picked (empty: by a hash of their ids).
+        beside: the systems stand side by side, not one below the other.
     """
-    body = "\n".join(_query(item) for item in explained) or '<p class="none">No query was asked for.</p>'
+    picked = picked or "chosen by a hash of their ids"
+    body = "\n".join(_query(item, beside=beside) for item in explained) or '<p class="none">No query was asked for.</p>'
     plural = "query" if len(explained) == 1 else "queries"
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -63,7 +69,7 @@ def page(explained: Sequence[Explained], *, title: str, collection: str) -> str:
 {_CSS}
 </style></head>
 <body><h1>{escape(title)}</h1>
-<p class="lead">{len(explained)} test {plural} of {escape(collection)}, chosen by a hash of their ids. A document scores
+<p class="lead">{len(explained)} test {plural} of {escape(collection)}, {escape(picked)}. A document scores
 the sum over the query's tokens of query weight × document weight.</p>
 <p class="lead key">Terms of a document:<span class="bar"></span>in its text<span class="bar"
  style="background:#d9822b"></span>expansion, not in its text; <u>underlined</u>: in the query</p>
@@ -72,20 +78,21 @@ the sum over the query's tokens of query weight × document weight.</p>
 """
 
 
-def _query(item: Explained) -> str:
+def _query(item: Explained, *, beside: bool) -> str:
     answers = "\n".join(_answer(answer, item) for answer in item.answers)
+    if beside:
+        answers = f'<div class="beside">{answers}</div>'
     plural = "document" if item.relevant == 1 else "documents"
-    return (
-        f'<section class="query"><h2>{escape(item.query.text)}</h2>'
-        f'<p class="meta">query {escape(item.query.id)} · {item.relevant} relevant {plural}</p>\n{answers}</section>'
-    )
+    note = f" · {escape(item.note)}" if item.note else ""
+    meta = f"query {escape(item.query.id)} · {item.relevant} relevant {plural}{note}"
+    return f'<section class="query"><h2>{escape(item.query.text)}</h2><p class="meta">{meta}</p>\n{answers}</section>'
 
 
 def _answer(answer: Answer, item: Explained) -> str:
     documents = "".join(map(_document, answer.found)) or '<p class="none">No document shares a token with it.</p>'
     return (
-        f"<h3>{escape(answer.label)}</h3>\n<div>{_chips(answer.tokens)}</div>\n"
-        f'<p class="ranks">{_ranks(answer, item)}</p>\n<div class="docs">{documents}</div>'
+        f"<div><h3>{escape(answer.label)}</h3>\n<div>{_chips(answer.tokens)}</div>\n"
+        f'<p class="ranks">{_ranks(answer, item)}</p>\n<div class="docs">{documents}</div></div>'
     )
 
 

@@ -29,6 +29,10 @@ from sparsemill.tracking.names import (
 )
 from sparsemill.tracking.points import Point, is_number, record_points
 
+TABLE = "table.json"
+TABLES = {"tables": "table.csv", "tidy": "results.csv"}
+"""Heads of artefacts whose rows are logged as a table, and the file that holds them."""
+
 
 @dataclass(frozen=True)
 class Artefact:
@@ -85,6 +89,19 @@ class Artefact:
     def measures(self) -> dict[str, float]:
         """Measure -> value, without the circumstances of measuring."""
         return {name: value for name, value in self.values.items() if name not in CIRCUMSTANCES}
+
+    @cached_property
+    def table(self) -> str | None:
+        """Rows of `table.csv` or `results.csv` as MLflow's `log_table` writes them; None where there is neither."""
+        name = TABLES.get(self.address.head)
+        if name is None:
+            return None
+        import pandas as pd
+
+        text: str = pd.read_csv(self.folder / name, dtype_backend="pyarrow").to_json(
+            orient="split", index=False, date_format="iso"
+        )
+        return text
 
     @property
     def assumed(self) -> dict[str, str]:
@@ -148,6 +165,9 @@ class Artefact:
             "mlflow.source.type": "JOB",
             "mlflow.source.git.commit": described["git_commit"],
         }
+        if self.address.head in TABLES:
+            # `MlflowClient.load_table` and the pages find tables by this tag.
+            tags["mlflow.loggedArtifacts"] = canonical_json([{"path": TABLE, "type": "table"}])
         marks = {f"{ASSUMED}{name}": clip(text, TAG_LIMIT) for name, text in self.assumed.items()}
         return tags | marks | self._place(spec)
 
@@ -191,4 +211,6 @@ class Artefact:
             write_json(root / "files.json", files)
             write_json(root / manifest.NAME, self.manifest)
             write_text(root / "config.yaml", yaml.safe_dump(self.manifest["spec"], sort_keys=True, allow_unicode=True))
+            if self.table is not None:
+                write_text(root / TABLE, self.table)
             yield root

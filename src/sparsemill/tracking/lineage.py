@@ -39,7 +39,7 @@ def datasets(artefact: Artefact, artefacts: dict[str, Artefact]) -> tuple[str, l
         artefacts: content -> artefact.
     """
     head = artefact.address.head
-    if head in ("models", "pretrainings"):
+    if head in ("models", "pretrained", "cross_encoders"):
         seen: dict[str, Artefact] = {}
         waiting = [artefact]
         while waiting:

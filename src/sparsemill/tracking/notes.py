@@ -1,7 +1,7 @@
 """The Markdown that stands above a run in MLflow's pages."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sparsemill.tracking.artefacts import Artefact
 from sparsemill.tracking.names import STAGES, TAG_LIMIT, clip
@@ -46,14 +46,24 @@ def _rank(measure: str) -> tuple[bool, bool, str]:
     return "@" not in measure, "_ms" in measure, measure
 
 
-def stage_note(artefact: Artefact, *, parent: Link | None, inputs: Sequence[Link], rows: Sequence[str]) -> str:
-    """Of one artefact: its values, a table in full, where its files are, what it was made of."""
+def stage_note(
+    artefact: Artefact,
+    *,
+    parent: Link | None,
+    inputs: Sequence[Link],
+    rows: Sequence[str],
+    use: str = "",
+    systems: Sequence[Link] = (),
+) -> str:
+    """Of one artefact: its values, a table in full, how a model is used, where its files are, what it was made of."""
     lines = [f"`{artefact.key}`" + (f", a stage of {parent.markdown()}" if parent else ""), ""]
     values = sorted(artefact.measures.items(), key=lambda item: _rank(item[0]))
     lines += _table(["measure", "value"], [[name, _number(value)] for name, value in values])
+    lines += [use, ""] if use else []
     table = artefact.folder / "table.md"
     if artefact.address.head == "tables" and table.exists():
         lines += [table.read_text(encoding="utf-8"), ""]
+    lines += _listed("Rows", [link.markdown() for link in systems])
     marks = [f"`{key}` ({evidence})" for key, evidence in artefact.assumed.items()]
     lines += _listed("Not stated in the paper", marks)
     lines += _listed("Feeds", rows)
@@ -65,7 +75,13 @@ def stage_note(artefact: Artefact, *, parent: Link | None, inputs: Sequence[Link
 
 
 def system_note(
-    name: str, *, values: Mapping[tuple[str, str], float], stages: Sequence[Link], rows: Sequence[str]
+    name: str,
+    *,
+    values: Mapping[tuple[str, str], float],
+    stages: Sequence[Link],
+    rows: Sequence[str],
+    tables: Mapping[str, Link],
+    files: Sequence[Link],
 ) -> str:
     """Of one retriever and seed.
 
@@ -74,6 +90,8 @@ def system_note(
         values: (collection, measure) -> value.
         stages: its nested runs.
         rows: `table/row label` of the rows it feeds.
+        tables: table -> its run.
+        files: path of a file -> the settings that it was made with.
     """
     collections = sorted({collection for collection, _ in values})
     measures = sorted({measure for _, measure in values}, key=_rank)
@@ -88,5 +106,31 @@ def system_note(
     shown = [link for link in ordered if not link.text.startswith(("encode ", "index "))]
     # MLflow's pages fold all but the first lines.
     lines = [f"Retriever **{name}**: {', '.join(link.markdown() for link in shown)}", ""]
-    lines += [*_listed("Feeds", rows), *_table(["measure", *collections], cells)]
+    runs = [(row, tables.get(row.split("/")[0])) for row in rows]
+    fed = [row if run is None else run._replace(text=row).markdown() for row, run in runs]
+    lines += [*_listed("Feeds", fed), *_table(["measure", *collections], cells)]
+    if files:
+        lines += ["**Files, each with the settings it was made with:**", ""]
+        lines += [f"* {link.markdown()}" for link in files]
     return clip("\n".join(lines), TAG_LIMIT)
+
+
+def table_rows(artefact: Artefact, rows: Mapping[str, Sequence[str]], parents: Mapping[str, Any]) -> list[Link]:
+    """The retrievers in the rows of a table, as far as they are published; none for other artefacts.
+
+    Args:
+        artefact: any artefact.
+        rows: system -> `table/row label` of the rows it feeds.
+        parents: key of a system -> its run.
+    """
+    if artefact.address.head != "tables":
+        return []
+    start = f"{artefact.address.rest[0]}/"
+    links = []
+    for key, run in parents.items():
+        _, system, variant = key.split("/")
+        for row in rows.get(system, []):
+            if row.startswith(start):
+                seed = "" if variant == "fixed" else f" {variant}"
+                links.append(Link(row.removeprefix(start) + seed, run.info.experiment_id, run.info.run_id))
+    return links

@@ -9,8 +9,11 @@ from sparsemill.errors import UserError
 from sparsemill.files import canonical_json
 from sparsemill.tracking.adopt import adopt, log_datasets, upload
 from sparsemill.tracking.artefacts import Artefact
+from sparsemill.tracking.experiment_note import experiment_note
+from sparsemill.tracking.models import TAG as MODEL
+from sparsemill.tracking.models import is_model, log_model, usage
 from sparsemill.tracking.names import SHARED, experiment_of
-from sparsemill.tracking.notes import CONTENT, Link, stage_note
+from sparsemill.tracking.notes import CONTENT, Link, stage_note, table_rows
 from sparsemill.tracking.runs import PARTIAL, Index, missing_tags, same_value, search, write_batch
 from sparsemill.tracking.settings import Settings
 from sparsemill.tracking.store import Store, failure
@@ -20,6 +23,7 @@ logger = logging.getLogger("sparsemill.tracking")
 
 _PARENT = "mlflow.parentRunId"
 _FAILURES = 3
+_HEADLINE = ".nDCG_10"
 
 
 class Receipt(NamedTuple):
@@ -45,6 +49,7 @@ class Publisher:
         self._keys = {artefact.content: artefact.key for artefact in artefacts}
         self._parents: dict[str, Any] = {}
         self._limit = int(settings.upload_mib * 2**20)
+        self._metrics: dict[str, None] = {}
         self._failures = 0
         self._written = False
         self._index: dict[str, Index] = {}
@@ -59,6 +64,7 @@ class Publisher:
         groups = {artefact.address.parent_key: artefact for artefact in self.artefacts if artefact.address.system}
         for _, artefact in sorted(groups.items()):
             self._attempt(partial(self._describe, artefact))
+        self._attempt(self._describe_experiment)
 
     def _attempt(self, action: Callable[[], None]) -> None:
         """One artefact that MLflow refuses does not keep back the others; a store that is gone is given up."""
@@ -86,32 +92,50 @@ class Publisher:
         index = self._index[self._experiment(artefact)]
         parent = self._parent(artefact)
         old = index.complete.get(artefact.key)
-        tags = self._tags(artefact, parent)
         if old is not None and old.data.tags["content"] == artefact.content:
-            self._refresh(old, artefact, tags)
+            self._refresh(old, artefact, parent)
             run_id = old.info.run_id
         else:
-            run_id = self._new(artefact, old, tags)
+            run_id = self._new(artefact, old, parent)
         self.receipts[artefact.key] = Receipt(artefact.content, run_id)
 
-    def _tags(self, artefact: Artefact, parent: Any) -> dict[str, str]:
+    def _tags(self, artefact: Artefact, run: Any, parent: Any) -> dict[str, str]:
         rows = self.settings.rows.get(artefact.address.system, [])
         tags = artefact.tags(self._keys)
         above = None
         if parent is not None:
             above = Link(artefact.address.system_name, parent.info.experiment_id, parent.info.run_id)
-            tags |= {_PARENT: parent.info.run_id, "rows": canonical_json(rows)}
+            tags |= {_PARENT: parent.info.run_id, "rows": canonical_json(rows)} | self._sweeps(artefact)
         sources = [self._contents[content] for content in artefact.manifest["inputs"].values() if content in self._keys]
         links = [
             Link(source.key, self.store.experiment(self._experiment(source)), self.receipts[source.key].run_id)
             for source in sources
             if source.key in self.receipts
         ]
-        note = stage_note(artefact, parent=above, inputs=sorted(set(links)), rows=rows)
+        use = ""
+        if is_model(artefact):
+            model = log_model(self.store, run, artefact, limit=self._limit)
+            use, tags[MODEL] = usage(self.store.client.tracking_uri, model), model
+        systems = table_rows(artefact, self.settings.rows, self._parents)
+        note = stage_note(artefact, parent=above, inputs=sorted(set(links)), rows=rows, use=use, systems=systems)
         return tags | {CONTENT: note}
 
-    def _refresh(self, run: Any, artefact: Artefact, tags: dict[str, str]) -> None:
+    def _sweeps(self, artefact: Artefact) -> dict[str, str]:
+        sweeps = self.settings.sweeps_of(artefact.address.system)
+        return {"sweeps": sweeps} if sweeps else {}
+
+    def _tables(self) -> dict[str, Link]:
+        """Table -> its run."""
+        experiment = self.store.experiment(self.settings.experiment)
+        return {
+            other.address.rest[0]: Link("", experiment, self.receipts[other.key].run_id)
+            for other in self.artefacts
+            if other.address.head == "tables" and other.key in self.receipts
+        }
+
+    def _refresh(self, run: Any, artefact: Artefact, parent: Any) -> None:
         """Of an artefact that is published already: what a repeated stage with the same outputs says anew."""
+        tags = self._tags(artefact, run, parent)
         points = [p for p in artefact.points() if not same_value(run.data.metrics.get(p.name), p.value)]
         changed = missing_tags(run, tags)
         if "created" in changed:
@@ -120,15 +144,16 @@ class Publisher:
             self._written = True
             write_batch(self.store, run.info.run_id, points=points, tags=changed)
 
-    def _new(self, artefact: Artefact, old: Any, tags: dict[str, str]) -> str:
+    def _new(self, artefact: Artefact, old: Any, parent: Any) -> str:
         """Create or complete the run of an artefact; `content` comes last."""
         self._written = True
         name = self._experiment(artefact)
         draft, points = adopt(self.store, artefact, self._index[name].drafts.get(artefact.key, []))
-        if old is not None:
-            tags = tags | {"supersedes": old.info.run_id}
         run = draft or self._create(name, artefact.address.run_name, artefact.start, artefact.key)
         run_id: str = run.info.run_id
+        tags = self._tags(artefact, run, parent)
+        if old is not None:
+            tags |= {"supersedes": old.info.run_id}
         if run.info.run_name != artefact.address.run_name:
             self.store.client.update_run(run_id, name=artefact.address.run_name)
         write_batch(self.store, run_id, points=points, parameters=artefact.parameters(), tags=tags)
@@ -192,11 +217,27 @@ class Publisher:
             if run.data.tags.get(_PARENT) != run_id:
                 self.store.client.set_tag(run.info.run_id, _PARENT, run_id)
         rows = self.settings.rows.get(at.system, [])
-        system = describe_system(at, stages, engine=self.settings.engines.get(at.system, ""), rows=rows)
-        points = [point for point in system.points if not same_value(parent.data.metrics.get(point.name), point.value)]
+        model = f"models/{at.system}/{at.variant}"
+        curves = [point for other in self.artefacts if other.key == model for point in other.curves()]
+        engine = self.settings.engines.get(at.system, "")
+        system = describe_system(at, stages, engine=engine, rows=rows, tables=self._tables(), curves=curves)
+        system.tags.update(self._sweeps(artefact))
+        # Of a curve MLflow gives the last point.
+        last = {point.name: point.value for point in system.points}
+        changed = {name for name, value in last.items() if not same_value(parent.data.metrics.get(name), value)}
+        points = [point for point in system.points if point.name in changed]
         parameters = {name: value for name, value in system.parameters.items() if name not in parent.data.params}
         tags = missing_tags(parent, system.tags)
         if points or parameters or tags:
             self.store.client.set_terminated(run_id, "FINISHED", system.end)
             write_batch(self.store, run_id, points=points, parameters=parameters, tags=tags)
         self.receipts[at.parent_key] = Receipt(system.tags["content"], run_id)
+        self._metrics.update(dict.fromkeys(point.name for point in system.points if point.name.endswith(_HEADLINE)))
+
+    def _describe_experiment(self) -> None:
+        """Say at the top of the experiment where to click."""
+        identifier = self.store.experiment(self.settings.experiment)
+        sweeps = sorted(self.settings.sweeps)
+        note = experiment_note(identifier, metrics=sorted(self._metrics), sweeps=sweeps, tables=self._tables())
+        if self.store.client.get_experiment(identifier).tags.get(CONTENT) != note:
+            self.store.client.set_experiment_tag(identifier, CONTENT, note)

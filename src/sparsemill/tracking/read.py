@@ -27,10 +27,11 @@ def read_frame(store: Store, experiment: str, *, contents: Iterable[str] | None 
     runs = Index.of(search(store, experiment)).complete.values()
     measured = [run for run in runs if "metric_names" in run.data.tags]
     chosen = [run for run in measured if wanted is None or run.data.tags["content"] in wanted]
-    return to_frame(record for run in chosen for record in _records(run))
+    return to_frame(record for run in chosen for record in records(run))
 
 
-def _records(run: Any) -> Iterator[Record]:
+def records(run: Any) -> Iterator[Record]:
+    """The rows that a run of a measured artefact stands for."""
     tags = run.data.tags
     for name, measure in json.loads(tags["metric_names"]).items():
         yield Record(

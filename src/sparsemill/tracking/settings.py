@@ -14,8 +14,14 @@ class Settings(Model):
     experiment: str = Field(description="MLflow experiment of systems, tables and figures")
     engines: dict[str, str] = Field(description="system -> engine whose evaluations head its parent run, as in tables")
     rows: dict[str, list[str]] = Field(default={}, description="system -> `table/row label` of the rows it feeds")
+    sweeps: dict[str, list[str]] = Field(default={}, description="sweep -> its base and the points of its grid")
     upload_mib: float = Field(default=5.0, ge=0, description="larger files are listed, not uploaded")
     stage_version: int | None = None
+
+    def sweeps_of(self, system: str) -> str:
+        """Tag of a system's runs: the sweeps that it belongs to, each between commas; empty for none."""
+        found = [name for name, members in self.sweeps.items() if system in members]
+        return f",{','.join(found)}," if found else ""
 
     @classmethod
     def read(cls, spec: dict[str, Any]) -> "Settings":

@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,14 +34,12 @@ _ENVIRONMENT = {
 }
 
 EXPERIMENT_NOTE = """\
-Runs mirror the files of the results folder; this store can be deleted and published again. \
-Choose *Model training* at the top left.
+Runs mirror the files of the results folder; this store can be deleted and published again.
 
-* **One retriever, one seed** is a parent run (`ours seed-0`) with its headline measures: tick the columns \
-`COLLECTION.nDCG_10`, `COLLECTION.FLOPS` and sort by them. Metric names write `_` for `@`.
-* Its **stages** are nested below it: training (curves), encoding, index, search, evaluation.
-* `config.yaml`, `manifest.json` and `outputs/` are in a run's *Artifacts*; files above the size limit are listed in \
-`files.json` with path, size and sha256.
+* **One retriever, one seed** is a parent run (`ours seed-0`): its headline measures are `COLLECTION.MEASURE` (`_` for \
+`@`), its training curves `train/...`, its description links the tables it feeds, its files and its settings.
+* Its **stages** are nested below it: training, encoding, index, search, evaluation, each with `config.yaml`, \
+`manifest.json` and small files in *Artifacts*; larger files are listed in `files.json` with path, size and sha256.
 * Hide what was replaced: `tags.superseded_by IS NULL`. Retrievers only: `tags.level = 'system'`.
 """
 
@@ -52,10 +51,12 @@ class Store:
     Attributes:
         client: `mlflow.MlflowClient`.
         experiments: name -> id.
+        files: folder of the uploaded files, by experiment and run; None on a server, which has its own.
     """
 
     client: Any
     experiments: dict[str, str]
+    files: Path | None = None
 
     def experiment(self, name: str) -> str:
         """The id of an experiment.
@@ -148,16 +149,17 @@ def _locked(root: Path) -> Iterator[None]:
         yield
 
 
-def _ensure_experiment(client: Any, name: str, location: str | None) -> str:
+def _ensure_experiment(client: Any, name: str, location: str | None, *, moved: bool) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         tags = {"mlflow.note.content": EXPERIMENT_NOTE}
         created: str = client.create_experiment(name, artifact_location=location, tags=tags)
         return created
-    if location is not None and found.artifact_location != location:
+    if location is not None and found.artifact_location != location and not moved:
         raise RuntimeError(
             f"experiment {name!r} keeps its files in {found.artifact_location}, not in {location}: the results folder "
-            "was moved; delete its `mlflow` folder and publish again"
+            "was moved; `tables_source=mlflow` still reads it, and where the other results are, delete its `mlflow` "
+            "folder and publish again"
         )
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
@@ -165,10 +167,15 @@ def _ensure_experiment(client: Any, name: str, location: str | None) -> str:
     return identifier
 
 
-def open_store(folder: Path) -> Store:
+def open_store(folder: Path, *, moved: bool = False) -> Store:
     """Open the store that `folder/store.json` names, creating what is missing of it.
 
     Creating is guarded by a file lock, because processes that migrate a fresh SQLite file together crash.
+
+    Args:
+        folder: holds `store.json`.
+        moved: a local store may lie elsewhere than where it was made; MLflow would upload to the old place, so that it
+            is for reading only.
 
     Raises:
         UserError: `store.json` is missing or broken.
@@ -180,11 +187,24 @@ def open_store(folder: Path) -> Store:
     if uri.startswith(_SQLITE):
         # MLflow keeps opened databases by URI, so a relative one would outlive a change of the working folder.
         uri = _SQLITE + str(Path(uri.removeprefix(_SQLITE)).absolute())
-    on_server = urlsplit(uri).scheme in _SERVERS
+    files = None if urlsplit(uri).scheme in _SERVERS else (root / "artifacts").resolve()
     with _locked(root):
         client = client_of(uri)
         experiments = {}
         for name in described["experiments"]:
-            location = None if on_server else (root / "artifacts" / name).resolve().as_uri()
-            experiments[name] = _ensure_experiment(client, name, location)
-    return Store(client, experiments)
+            location = None if files is None else (files / name).as_uri()
+            experiments[name] = _ensure_experiment(client, name, location, moved=moved)
+    return Store(client, experiments, files)
+
+
+def fetch(store: Store, run: Any, name: str, into: Path) -> Path:
+    """Copy an uploaded file of a run into a folder, under its own name, and return its path there.
+
+    A local store's files are found below its own folder, wherever it was when they were uploaded.
+    """
+    if store.files is None:
+        found = Path(store.client.download_artifacts(run.info.run_id, name, str(into)))
+    else:
+        experiment = next(key for key, value in store.experiments.items() if value == run.info.experiment_id)
+        found = store.files / experiment / run.info.run_id / "artifacts" / name
+    return Path(shutil.copy(found, into)) if found.parent != into else found

@@ -13,6 +13,7 @@ from sparsemill.progress import Progress
 from sparsemill.training import processes
 from sparsemill.training.guards import DenseGuard, check_step
 from sparsemill.training.objective import Objective
+from sparsemill.training.system import system_metrics
 
 Stream = Callable[[dict[str, float]], None]
 
@@ -90,7 +91,7 @@ class Recorder(TrainerCallback, ExportableState):  # type: ignore[misc]  # trans
 
     def _write(self, step: int, rate: float) -> None:
         record = _mean(self.span)
-        record |= {"step": step, "time": time.time(), "learning_rate": rate}
+        record |= {"step": step, "time": time.time(), "learning_rate": rate} | system_metrics()
         self.span = []
         if processes.number() > 0:
             return

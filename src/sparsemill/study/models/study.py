@@ -32,6 +32,9 @@ class Tracking(Model):
     uri: str = Field(default="", description="tracking server; empty: SQLite in the results folder")
     experiment: Name = Field(default="demo", description="MLflow experiment of this study's runs")
     live: bool = Field(default=True, description="stream training curves while training runs")
+    upload_mib: Annotated[float, LATER] = Field(
+        default=5.0, ge=0, description="files above this size (MiB) are logged by path and hash, not uploaded"
+    )
 
 
 class Seismic(Model):
@@ -88,6 +91,11 @@ class Study(Model):
     )
     seismic_engine: Annotated[Seismic, LATER] = Field(default=Seismic(), description="of the engine seismic")
     depth: Positive = Field(default=1000, description="documents kept per query in a run")
+    tables_source: Annotated[Literal["files", "mlflow"], LATER] = Field(
+        default="files",
+        description="where `snakemake tables` reads measures: the files of the results folder, or the runs of the "
+        "MLflow store alone",
+    )
     measures: list[Measure] = Field(
         default=["nDCG@10", "MRR@10", "R@100", "R@1000", "AP"],
         min_length=1,

@@ -97,7 +97,13 @@ class Explanation(Model):
     collection: Name = Field(description="whose queries and documents are shown")
     systems: list[Name] = Field(min_length=1, description="experiments or released checkpoints, side by side")
     baseline: Name | None = Field(default=None, description="system whose ranks are shown beside")
-    queries: Positive = Field(default=4, description="test queries shown, chosen by hash of the id")
+    queries: Positive = Field(default=4, description="test queries shown")
+    pick: Annotated[Literal["hash", "extremes"], LATER] = Field(
+        default="hash",
+        description="hash: queries chosen by hash of the id; extremes: the best and the worst ones of the first "
+        "system, against the second one if there is one",
+    )
+    measure: Annotated[str, LATER] = Field(default="nDCG@10", description="by which `pick: extremes` judges queries")
 
 
 class Expected(Model):

@@ -1,0 +1,21 @@
+"""Whether publishing has to be tried again."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from sparsemill import manifest
+
+
+def due_attempt(published: Path, environment: Mapping[str, str]) -> str:
+    """The name of the attempt at publishing that is due; another name than the last one's runs the rule again.
+
+    Args:
+        published: the folder of the last attempt, if there was one; its manifest counts what it left pending.
+        environment: `SPARSEMILL_INVOCATION` names a new attempt.
+    """
+    try:
+        facts = json.loads((published / manifest.NAME).read_text(encoding="utf-8"))["facts"]
+    except (OSError, ValueError, KeyError):
+        return ""
+    return environment["SPARSEMILL_INVOCATION"] if facts.get("pending") else str(facts.get("attempt", ""))
