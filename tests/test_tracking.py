@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
@@ -214,6 +215,7 @@ def test_publish_makes_nested_runs_with_everything(world: World) -> None:
     assert f"[main/Ours](#/experiments/{demo}/runs/{table})" in parent.data.tags["mlflow.note.content"]
     back = f"[Ours seed-0](#/experiments/{demo}/runs/{parent.info.run_id})"
     assert back in runs["tables/main"].data.tags["mlflow.note.content"]
+    mlflow.set_tracking_uri(store.client.tracking_uri)  # where `load_table` searches, whatever the client
     rows = store.client.load_table(demo, "table.json", run_ids=[table])
     assert rows.to_dict("list") == {"system": ["ours"], "nDCG@10": [0.5]}
 

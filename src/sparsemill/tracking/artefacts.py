@@ -98,9 +98,7 @@ class Artefact:
             return None
         import pandas as pd
 
-        text: str = pd.read_csv(self.folder / name, dtype_backend="pyarrow").to_json(
-            orient="split", index=False, date_format="iso"
-        )
+        text: str = pd.read_csv(self.folder / name).to_json(orient="split", index=False, date_format="iso")
         return text
 
     @property

@@ -19,7 +19,9 @@ _EXAMPLE = {"text": ["shortest path in a graph", "Return the shortest path."], "
 
 def is_model(artefact: Artefact) -> bool:
     """Whether the artefact holds a folder that `SparseEncoder` opens."""
-    return f"{_FOLDER}/modules.json" in artefact.manifest["outputs"]
+    return (
+        artefact.address.head in ("models", "pretrained") and f"{_FOLDER}/modules.json" in artefact.manifest["outputs"]
+    )
 
 
 def write_model(artefact: Artefact, target: Path, *, limit: int) -> None:
@@ -76,7 +78,7 @@ def log_model(store: Store, run: Any, artefact: Artefact, *, limit: int) -> str:
     if known is not None:
         return str(known)
     at = artefact.address
-    name = (at.system_name or at.run_name).replace(".", "_").replace("/", " ")
+    name = (at.system_name if at.system else at.run_name).replace(".", "_").replace("/", " ")
     spec_hash = {"spec_hash": artefact.manifest["spec_hash"], "content": artefact.content}
     model = store.client.create_logged_model(
         run.info.experiment_id, name=name, source_run_id=run_id, tags=spec_hash, model_type="SparseEncoder"
