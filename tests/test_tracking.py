@@ -509,9 +509,9 @@ def test_command_lines_from_artefacts_to_verified_tables(world: World) -> None:
     }
     groups = {"all": {"pydocs": 1.0}}
     engines = {"ours": "lucene", "bm25": "lucene"}
-    tidy, tables, published = Path("results/tables/tidy"), Path("results/tables/main"), Path("results/published")
+    tidy, tables, published = Path("results/tidy"), Path("results/tables/main"), Path("results/published")
     assert script("mlflow_init", {"uri": "", "experiments": ["demo"], "root": "results/mlflow"}, "tracking/store") == 0
-    assert script("collect_results", {}, "tables/tidy", evaluation=evaluations, sparsity=sparsity) == 0
+    assert script("collect_results", {}, "tidy", evaluation=evaluations, sparsity=sparsity) == 0
     assert script("render_table", {"table": table, "engines": engines, "groups": groups}, "tables/main", tidy=tidy) == 0
     assert script("publish", SPEC, "published", store=STORE, artefacts=[*folders, tidy, tables]) == 0
     inputs: dict[str, Any] = {"tidy": tidy, "store": STORE, "published": published, "tables": [tables]}
