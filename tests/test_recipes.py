@@ -95,8 +95,9 @@ def test_presets_validate_at_every_scale(preset: str, scale: str) -> None:
 def test_sweeps_expand_at_the_scales_they_have(name: str, scale: str) -> None:
     study = load_study({"presets": [SWEEPS[name]], "scale": scale, "sweep": [name]}, CONFIG)
     points = [row.system for row in study.tables[f"sweep-{name}"].rows[1:]]
-    values = [study.experiments[point].regulariser.lambda_d for point in points]
-    assert len(set(values)) == len(points) > 3
+    assert len(points) > 3
+    if name.startswith(("figure", "lambda")):
+        assert len({study.experiments[point].regulariser.lambda_d for point in points}) == len(points)
     if name.startswith("figure"):
         assert all("regulariser.lambda_d" in study.experiments[point].assumed for point in points)
 

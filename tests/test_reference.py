@@ -97,6 +97,7 @@ def test_shipped_files_fit_the_schema(path: Path) -> None:
         {"depth": 0},
         {"sweep": 3},
         {"sweep": {"base": "ours"}},
+        {"sweep": {"lambda_d": 3}},
     ],
 )
 def test_the_schema_refuses_mistakes(config: dict[str, Any]) -> None:

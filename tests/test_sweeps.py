@@ -10,7 +10,8 @@ from sparsemill.errors import UserError
 from sparsemill.study import edges, specs
 from sparsemill.study.load import load_study
 from sparsemill.study.models import Study
-from sparsemill.study.sweeps import plain_value, sweep_members
+from sparsemill.study.sweep_keys import plain_value
+from sparsemill.study.sweeps import sweep_members
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 SWEEPS = {
@@ -46,8 +47,8 @@ def test_shipped_sweeps_expand(name: str) -> None:
 def test_points_are_named_by_sweep_key_and_value() -> None:
     members = sweep_members("s", {"regulariser.lambda_d": [1e-4, 0.001], "query_side": ["idf"]})
     assert members == {
-        "s--query_side-idf--lambda_d-0.0001": {"query_side": "idf", "regulariser": {"lambda_d": 0.0001}},
-        "s--query_side-idf--lambda_d-0.001": {"query_side": "idf", "regulariser": {"lambda_d": 0.001}},
+        "s--query_side-idf--lambda_d-0.0001": {"query_side": "idf", "regulariser.lambda_d": 0.0001},
+        "s--query_side-idf--lambda_d-0.001": {"query_side": "idf", "regulariser.lambda_d": 0.001},
     }
 
 
@@ -134,6 +135,99 @@ def test_members_share_everything_upstream() -> None:
     assert changed == specs.finetune(study, "ours--lambda_d-0.2", "0")
 
 
+def short(**keys: Any) -> Study:
+    """A sweep as on the command line, without base, collection and grid."""
+    return load(keys)
+
+
+def test_keys_and_values_are_a_sweep() -> None:
+    study = short(lambda_d=["1e-3", "1e-2"], query_side=["idf", "binary"], seeds=["0", "1", "2"])
+    members = [name for name in study.experiments if name.startswith("ours--")]
+    assert members == [
+        f"ours--query_side-{side}--lambda_d-{value}" for side in ("binary", "idf") for value in ("0.001", "0.01")
+    ]
+    member = study.experiments["ours--query_side-binary--lambda_d-0.01"]
+    assert (member.query_side, member.regulariser.lambda_d, member.seeds) == ("binary", 0.01, [0, 1, 2])
+    assert {column.collection for column in study.tables["sweep-ours"].columns} == {"pydocs"}
+    assert load({"base": "doc-distill", "steps": [3]}).sweep == ["doc-distill"]
+
+
+def test_seeds_alone_are_one_point() -> None:
+    assert short(seeds=[0, 1]).experiments["ours--seeds-0-1"].seeds == [0, 1]
+
+
+def test_points_derive_their_ensembles() -> None:
+    study = short(scale=[10, 30], normalisation=["minmax", "zscore"], temperature=[1, 2])
+    ensembles = {name for name in study.ensembles if "--" in name}
+    derived = "minilm-bm25-s30--normalisation-zscore--scale-10"
+    assert derived in ensembles
+    assert len(ensembles) == 3
+    assert study.ensembles[derived].teachers == study.ensembles["minilm-bm25-s30"].teachers
+    member = study.experiments["ours--normalisation-zscore--scale-10--temperature-2"]
+    assert (member.ensemble, member.temperature) == (derived, 2)
+    # The values of the base's own ensemble name that one.
+    assert study.experiments["ours--normalisation-minmax--scale-30--temperature-1"].ensemble == "minilm-bm25-s30"
+
+
+def test_a_grid_may_name_ensembles_and_change_them() -> None:
+    grid = {"ensemble": ["minilm-bm25", "minilm-bm25-added"], "teachers": [["minilm"], ["minilm", "bm25"]]}
+    study = short(**grid)
+    member = study.experiments["ours--ensemble-minilm-bm25-added--teachers-minilm"]
+    ensemble = study.ensembles[str(member.ensemble)]
+    assert (ensemble.teachers, ensemble.normalisation, ensemble.scale) == (["minilm"], "none", 1)
+
+
+def test_points_derive_their_pre_trainings() -> None:
+    study = load({"pretraining.lambda_d": [0.1, "1e-2"], "pretraining.ensemble.scale": [5]})
+    member = study.experiments["ours--pretraining.scale-5--pretraining.lambda_d-0.1"]
+    pretraining = study.pretrainings[member.start]
+    assert (member.start, pretraining.regulariser.lambda_d) == ("pre-idf--scale-5--lambda_d-0.1", 0.1)
+    assert study.ensembles[str(pretraining.ensemble)].scale == 5
+    assert pretraining.regulariser.warmup_steps == study.pretrainings["pre-idf"].regulariser.warmup_steps
+
+
+def test_points_of_several_bases() -> None:
+    study = load({"extends": ["ours", "ours-without-idf"], "lambda_d": [0.1]})
+    sides = {name: study.experiments[name].query_side for name in study.experiments if name.startswith("ours--")}
+    assert sides == {
+        "ours--extends-ours--lambda_d-0.1": "idf",
+        "ours--extends-ours-without-idf--lambda_d-0.1": "binary",
+    }
+
+
+RETRAINED = {"normalized", "targets", "models", "vectors", "indexes", "runs", "evaluations", "sparsity"}
+SHOWN = {"tidy", "significance", "tables", "figures", "expected", "published", "verified"}
+
+
+@pytest.mark.parametrize(
+    ("sweep", "made"),
+    [
+        ({"scale": [10, 20]}, RETRAINED - {"normalized"}),
+        ({"normalisation": ["zscore"]}, RETRAINED),
+        ({"teachers": [["bm25"]]}, RETRAINED - {"normalized"}),
+        ({"lambda_d": ["1e-3"]}, RETRAINED - {"normalized", "targets"}),
+        ({"pretraining.temperature": [3]}, RETRAINED - {"normalized", "targets"} | {"pretrained"}),
+        ({"prune": [{}]}, None),
+        ({"quantisation": [50]}, {"indexes", "runs", "evaluations", "sparsity"}),
+        ({"prune.top_k": [50]}, {"vectors", "indexes", "runs", "evaluations", "sparsity"}),
+        ({"temperature": [4]}, {"runs", "evaluations", "sparsity"}),
+    ],
+)
+def test_only_what_differs_is_made(sweep: dict[str, Any], made: set[str] | None) -> None:
+    if made is None:
+        assert "a value is a mapping" in told(sweep)
+        return
+    before = set(edges.closure(load([]), ["verified"]))
+    new = set(edges.closure(load(sweep), ["verified"])) - before
+    assert {key.split("/")[0] for key in new} - SHOWN == made
+
+
+def test_points_that_differ_after_training_share_a_model() -> None:
+    study = load({"prune.top_k": [50, 100], "steps": [3], "seeds": [0, 1]})
+    first, second = "ours--top_k-50--steps-3", "ours--top_k-100--steps-3"
+    assert (study.experiments[first].model, study.experiments[second].model) == (None, first)
+
+
 def test_a_sweep_of_an_overlay_and_an_overlays_base() -> None:
     study = load_study(
         {
@@ -154,10 +248,36 @@ def test_sweeps_that_are_not_chosen_train_nothing() -> None:
 @pytest.mark.parametrize(
     ("sweep", "message"),
     [
-        ("lambda-idf", "config: sweep: expected a list of names or {base, grid, collection}, got 'lambda-idf'"),
+        (
+            "lambda-idf",
+            "config: sweep: expected a list of names, or a mapping of keys to values, got 'lambda-idf'",
+        ),
         (["lambda-idff"], "config: sweep: no sweep 'lambda-idff'; did you mean 'lambda-idf'?"),
         ({"base": "ours", "collection": "pydocs"}, "config: sweeps.ours.grid: Field required"),
         (inline({}), "config: sweeps.ours.grid: "),
+        (
+            {"max_ratio": [0.1]},
+            "config: sweeps.ours.grid.max_ratio: max_ratio is short for prune.max_ratio and query_prune.max_ratio",
+        ),
+        (
+            {"lamda_d": [1]},
+            "config: sweeps.ours.grid.lamda_d: no key 'lamda_d' in experiments; did you mean 'lambda_d'?",
+        ),
+        (
+            {"lambda_d": [1], "regulariser.lambda_d": [1]},
+            "config: sweeps.ours.grid: regulariser.lambda_d is there twice",
+        ),
+        (
+            {"ensemble.scales": [1]},
+            "config: sweeps.ours.grid.ensemble.scales: no key 'scales' in ensembles; did you mean",
+        ),
+        ({"ensemble": ["x"], "scale": [1]}, "config: sweeps.ours.grid: experiments.ours.ensemble: x is no entry of"),
+        (
+            {"base": "doc-distill", "pretraining.steps": [1]},
+            "config: sweeps.doc-distill.grid: experiments.doc-distill.start: minilm-l2 is no entry of pretrainings",
+        ),
+        ({"extends": ["our"], "steps": [1]}, "config: sweeps.ours.base: no experiment 'our'; did you mean 'ours'?"),
+        ({"base": "siamese", "steps": [1]}, "config: sweeps.siamese.collection: no table shows siamese"),
         (inline({"steps": []}), "config: sweeps.ours.grid.steps: "),
         (inline({"steps": 3}), "config: sweeps.ours.grid.steps: Input should be a valid list, got 3"),
         (inline({"steps": [3]}, bse=1), "config: sweeps.ours.bse: unknown key; did you mean 'base'?"),

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from sparsemill.errors import UserError
 from sparsemill.study.check import check_references
+from sparsemill.study.derived import Resolve
 from sparsemill.study.explain import explain
 from sparsemill.study.hints import nearest
 from sparsemill.study.models import Scale, Study
@@ -162,6 +163,13 @@ def _resolve_section(merged: dict[str, Any], section: str, scale: str) -> None:
         merged[section] = {name: entry.keys for name, entry in resolved.items() if entry.present}
 
 
+def _resolver(merged: dict[str, Any], scale: str) -> Resolve:
+    def resolve(section: str, name: str, changes: dict[str, Any]) -> dict[str, Any]:
+        return _deep_update(_resolve(section, merged[section], name, scale).keys, changes)
+
+    return resolve
+
+
 def _pin_revisions(node: Any, revisions: Any) -> None:
     """Give weights on the hub that have no revision the one that `revisions` has for their id."""
     if isinstance(node, dict):
@@ -198,7 +206,7 @@ def load_study(config: dict[str, Any], root: Path) -> Study:
     _merge(merged, deepcopy(dict(config)), "config")
     scale = _scale(merged)
     _resolve_section(merged, "sweeps", scale)
-    _merge(merged, expand_sweeps(merged), "config")
+    _merge(merged, expand_sweeps(merged, _resolver(merged, scale)), "config")
     for section in SECTIONS:
         _resolve_section(merged, section, scale)
         _pin_revisions(merged.get(section), merged.get("revisions"))

@@ -11,6 +11,7 @@ from typing import Any, get_args
 from sparsemill.files import write_text
 from sparsemill.study.load import SECTIONS
 from sparsemill.study.models import Model, Scale, Study, models_in
+from sparsemill.study.sweeps import SWEEP_KEYS
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 INTRO = Path(__file__).with_name("reference_intro.md")
@@ -41,6 +42,14 @@ def _references(node: Schema) -> list[str]:
     return [option["$ref"].rsplit("/", 1)[1] for option in [node, *node.get("oneOf", [])] if "$ref" in option]
 
 
+def _short_sweep(schema: Schema) -> Schema:
+    """A sweep of the command line: keys and their values, without a `grid`."""
+    known = {key: node for key, node in schema["$defs"]["Sweep"]["properties"].items() if key in SWEEP_KEYS}
+    incomplete = [{"required": ["grid"]}, {"propertyNames": {"enum": sorted(SWEEP_KEYS)}}]
+    values = {"type": "array", "minItems": 1}
+    return {"type": "object", "properties": known, "additionalProperties": values, "not": {"anyOf": incomplete}}
+
+
 def config_schema() -> Schema:
     """JSON schema of what a user writes: `Study`, named entries with `extends` and `scales`, `sweep` as a mapping too.
 
@@ -58,7 +67,7 @@ def config_schema() -> Schema:
             node.pop("discriminator")
     chosen = schema["properties"]["sweep"]
     kept = {key: chosen.pop(key) for key in ("items", "type")}
-    chosen["anyOf"] = [kept, {"$ref": "#/$defs/Sweep", "required": required["Sweep"]}]
+    chosen["anyOf"] = [kept, {"$ref": "#/$defs/Sweep", "required": required["Sweep"]}, _short_sweep(schema)]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "sparsemill config"}
 
 

@@ -1,91 +1,58 @@
 """Sweeps: a base experiment and a grid, expanded to experiments, a table and a figure."""
 
 import itertools
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from pydantic import ValidationError
 
 from sparsemill.errors import UserError
+from sparsemill.study.derived import Deriver, Resolve, Settings, labels, share_models
 from sparsemill.study.explain import explain
 from sparsemill.study.hints import nearest
-from sparsemill.study.models import Experiment, Figure, Study, Sweep
+from sparsemill.study.models import Figure, Study, Sweep
+from sparsemill.study.sweep_keys import ENSEMBLE, grid_of, plain_value
 
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-_WORDS = {"true": True, "false": False, "null": None}
-
-
-def plain_value(value: Any) -> Any:
-    """A value of a grid as what it stands for: values below `--config` and YAML 1.1's `1e-3` arrive as text."""
-    if isinstance(value, list):
-        return [plain_value(item) for item in value]
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
-        value = float(value)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return _WORDS.get(value, value) if isinstance(value, str) else value
+MEMBER = "--"  # points are named SWEEP--KEY-VALUE--KEY-VALUE
+SWEEP_KEYS = frozenset({"base", "collection", "assumed"})
+"""Keys of a sweep besides its grid."""
 
 
-def _label(value: Any) -> str:
-    if isinstance(value, list):
-        return "-".join(map(_label, value))
-    for word, meaning in _WORDS.items():
-        if value is meaning:
-            return word
-    return str(value).replace("+", "")  # 1e+20
-
-
-def _point(keys: list[str], values: tuple[Any, ...]) -> dict[str, Any]:
-    overrides: dict[str, Any] = {}
-    for key, value in zip(keys, values, strict=True):
-        *parents, last = key.split(".")
-        level = overrides
-        for parent in parents:
-            level = level.setdefault(parent, {})
-        level[last] = value
-    return overrides
-
-
-def _short(key: str) -> str:
-    """The last part of a dotted key, unless a key of experiments is called so too."""
-    last = key.rsplit(".", 1)[-1]
-    return key if last in Experiment.model_fields else last
-
-
-def sweep_members(name: str, grid: dict[str, list[Any]]) -> dict[str, dict[str, Any]]:
+def sweep_members(name: str, grid: dict[str, list[Any]]) -> dict[str, Settings]:
     """Named points of a sweep's grid.
 
     Args:
         name: the sweep's name.
-        grid: dotted experiment key -> values; the order of its keys means nothing.
+        grid: dotted key in full -> values; the order of its keys means nothing.
 
     Returns:
-        `<sweep>--<last part of key>-<value>--...` -> nested overrides, in the order of the values.
+        `<sweep>--<last part of key>-<value>--...` -> value of each key, in the order of the values.
 
     Raises:
         UserError: a value is a mapping or there twice, or a key stands above another one.
     """
     keys = sorted(grid)
     for key in keys:
-        if any(other.startswith(f"{key}.") for other in keys):
+        # Not so for `ensemble`: points derive their ensembles from what it names.
+        if any(other.startswith(f"{key}.") for other in keys) and f"{key}." != ENSEMBLE:
             raise UserError(f"config: sweeps.{name}.grid.{key}: the grid has keys below it too; keep one of them")
         if any(isinstance(value, dict) for value in grid[key]):
             raise UserError(
                 f"config: sweeps.{name}.grid.{key}: a value is a mapping; give each key below it its own list"
             )
-    members: dict[str, dict[str, Any]] = {}
+    members: dict[str, Settings] = {}
     for values in itertools.product(*([plain_value(value) for value in grid[key]] for key in keys)):
-        member = "--".join([name, *(f"{_short(key)}-{_label(value)}" for key, value in zip(keys, values, strict=True))])
+        settings = dict(zip(keys, values, strict=True))
+        member = MEMBER.join([name, *labels(settings)])
         if member in members:
             raise UserError(f"config: sweeps.{name}.grid: the point {member} is there twice")
-        members[member] = _point(keys, values)
+        members[member] = settings
     return members
 
 
 def _table(name: str, sweep: Sweep, members: list[str], measures: list[str]) -> dict[str, Any]:
-    labels = {member: member.removeprefix(f"{name}--").replace("--", ", ") for member in members}
-    rows = [{"system": member, "label": label, "compare": [sweep.base]} for member, label in labels.items()]
+    texts = {member: member.removeprefix(f"{name}{MEMBER}").replace(MEMBER, ", ") for member in members}
+    rows = [{"system": member, "label": text, "compare": [sweep.base]} for member, text in texts.items()]
     return {
         "caption": f"Sweep {name}: one row per point of the grid, against {sweep.base}.",
         "rows": [{"system": sweep.base}, *rows],
@@ -106,13 +73,22 @@ def _figure(name: str, sweep: Sweep, members: list[str], measures: list[str]) ->
     }
 
 
+def _written_in_full(chosen: dict[str, Any]) -> dict[str, Any]:
+    """A sweep of the command line: what is no key of a sweep is one of its grid, unless it has a `grid`."""
+    short = {key: value for key, value in chosen.items() if key not in SWEEP_KEYS}
+    if "grid" in chosen or not short:
+        return chosen
+    return {**{key: value for key, value in chosen.items() if key in SWEEP_KEYS}, "grid": short}
+
+
 def _chosen(merged: dict[str, Any]) -> dict[str, Sweep]:
-    chosen, sweeps = merged.get("sweep", []), merged.get("sweeps", {})
+    chosen: Any = merged.get("sweep", [])
+    sweeps = merged.get("sweeps", {})
     if isinstance(chosen, dict):  # written on the command line, and called by the name of its base
-        name = str(chosen.get("base", "sweep"))
-        chosen, sweeps = [name], {name: chosen}
+        name = str(chosen.get("base", Sweep.model_fields["base"].default))
+        chosen, sweeps = [name], {name: _written_in_full(chosen)}
     if not isinstance(chosen, list):
-        raise UserError(f"config: sweep: expected a list of names or {{base, grid, collection}}, got {chosen!r}")
+        raise UserError(f"config: sweep: expected a list of names, or a mapping of keys to values, got {chosen!r}")
     found = {}
     for name in map(str, chosen):
         if name not in sweeps:
@@ -124,12 +100,51 @@ def _chosen(merged: dict[str, Any]) -> dict[str, Sweep]:
     return found
 
 
-def expand_sweeps(merged: dict[str, Any]) -> dict[str, Any]:
-    """What the chosen sweeps stand for: their names (`sweep`), experiments, and a table and a figure for each.
+def _collection(merged: dict[str, Any], name: str, sweep: Sweep, resolve: Resolve) -> str:
+    """Where the first table that shows the base measures first."""
+    if sweep.collection is not None:
+        return sweep.collection
+    for table in merged.get("tables") or {}:
+        found = resolve("tables", table, {})
+        shown = [row.get("system") for row in found.get("rows", []) if isinstance(row, dict)]
+        places = [column.get("collection") for column in found.get("columns", []) if isinstance(column, dict)]
+        if sweep.base in shown and places and places[0]:
+            return str(places[0])
+    raise UserError(f"config: sweeps.{name}.collection: no table shows {sweep.base}; say where it is evaluated")
+
+
+def _points(name: str, sweep: Sweep) -> dict[str, Settings]:
+    return sweep_members(name, grid_of(name, sweep)[0])
+
+
+def _members(
+    name: str, sweep: Sweep, merged: dict[str, Any], deriver: Deriver, resolve: Resolve
+) -> dict[str, dict[str, Any]]:
+    """The points as entries of `experiments`."""
+    known = merged.get("experiments") or {}
+    seeds = grid_of(name, sweep)[1]
+    members: dict[str, tuple[str, dict[str, Any]]] = {}
+    for member, settings in _points(name, sweep).items():
+        base = str(settings.get("extends", sweep.base))
+        if base not in known:
+            raise UserError(f"config: sweeps.{name}.base: no experiment {base!r}; {nearest(base, known)}")
+        changes = {key: value for key, value in settings.items() if key != "extends"}
+        overrides = deriver.experiment(f"sweeps.{name}.grid", base, changes)
+        members[member] = base, overrides if seeds is None else {**overrides, "seeds": seeds}
+    shared = share_models(resolve, members)
+    return {
+        member: {"extends": base, **overrides, "model": shared.get(member), "assumed": sweep.assumed}
+        for member, (base, overrides) in members.items()
+    }
+
+
+def expand_sweeps(merged: dict[str, Any], resolve: Resolve) -> dict[str, Any]:
+    """What the chosen sweeps stand for: their names (`sweep`), experiments, a table and figures for each.
 
     Args:
         merged: the whole config, `extends` and `scales` resolved in its sweeps alone; `sweep` holds names, or one
             sweep as a mapping.
+        resolve: an entry with `extends` and `scales` resolved.
 
     Raises:
         UserError: no such sweep or base experiment, or a grid that makes no sense.
@@ -137,27 +152,29 @@ def expand_sweeps(merged: dict[str, Any]) -> dict[str, Any]:
     known = merged.get("experiments", {})
     measures = merged.get("measures")
     shown = measures[:3] if isinstance(measures, list) and measures else Study().measures[:3]
-    chosen = _chosen(merged)
-    added: dict[str, Any] = {"sweep": list(chosen), "experiments": {}, "tables": {}, "figures": {}}
-    for name, sweep in chosen.items():
+    deriver = Deriver(resolve, merged)
+    added: dict[str, Any] = {"sweeps": {}, "experiments": {}, "tables": {}, "figures": {}, **deriver.added}
+    for name, sweep in _chosen(merged).items():
         if sweep.base not in known:
             raise UserError(f"config: sweeps.{name}.base: no experiment {sweep.base!r}; {nearest(sweep.base, known)}")
-        members = sweep_members(name, sweep.grid)
-        for member, overrides in members.items():
-            added["experiments"][member] = {"extends": sweep.base, **overrides, "assumed": sweep.assumed}
-        added["tables"][f"sweep-{name}"] = _table(name, sweep, list(members), shown)
-        added["figures"][f"sweep-{name}"] = _figure(name, sweep, list(members), shown)
-    return added
+        placed = sweep.model_copy(update={"collection": _collection(merged, name, sweep, resolve)})
+        members = _members(name, placed, merged, deriver, resolve)
+        added["experiments"] |= members
+        added["tables"][f"sweep-{name}"] = _table(name, placed, list(members), shown)
+        added["figures"][f"sweep-{name}"] = _figure(name, placed, list(members), shown)
+        if isinstance(merged.get("sweep"), dict):
+            added["sweeps"][name] = placed.model_dump()
+    return {**added, "sweep": list(_chosen(merged))}
 
 
 def written_out(study: Study, names: Iterable[str]) -> list[str]:
     """Names of systems; a chosen sweep stands for its base and its points, one that is not chosen for nothing."""
     found: dict[str, None] = {}
     for name in names:
-        if name not in study.sweeps:
+        if name not in study.sweeps or name in study.experiments:
             found[name] = None
         elif name in study.sweep:
-            points = [system for system in study.experiments if system.startswith(f"{name}--")]
+            points = [system for system in study.experiments if system.startswith(f"{name}{MEMBER}")]
             found |= dict.fromkeys([study.sweeps[name].base, *points])
     return list(found)
 

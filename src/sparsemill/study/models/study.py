@@ -70,7 +70,9 @@ class Study(Model):
         default="", description="arXiv id of a paper: only its tables and figures are made (empty: all that are known)"
     )
     sweep: list[Name] = Field(
-        default=[], description="sweeps to run, by name (`config/sweeps/` or `sweeps`), or one sweep as a mapping"
+        default=[],
+        description="sweeps to run, by name (`config/sweeps/` or `sweeps`), or one sweep as a mapping: keys to values, "
+        "with `base` and `collection` where they are not the defaults",
     )
     device: Device = Field(default="auto", description="auto: CUDA where there is a GPU, else the CPU")
     shards: Positive = Field(default=1, description="parts into which encoding and scoring are cut")

@@ -124,9 +124,14 @@ class Expected(Model):
 class Sweep(Model):
     """A base experiment and a grid; expands to named experiments."""
 
-    base: Name = Field(description="experiment that the points change")
+    base: Name = Field(default="ours", description="experiment that the points change")
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
-        min_length=1, description="experiment key, dotted below `regulariser` -> values"
+        min_length=1,
+        description="key -> values: of the experiment (`steps`, `regulariser.lambda_d`; short where nothing else is "
+        "called so: `lambda_d`), of its ensemble (`ensemble.scale`) or pre-training (`pretraining.temperature`), "
+        "`extends` for other bases; a plain list of `seeds` is that of every point",
     )
-    collection: Name = Field(description="where it is evaluated")
+    collection: Name | None = Field(
+        default=None, description="where it is evaluated (null: where the first table that shows the base measures)"
+    )
     assumed: dict[str, str] = Field(default={}, description="marks added to every point, as in `experiments`")
