@@ -373,6 +373,6 @@ def test_a_retriever_mines_for_another(fresh: Path, tmp_path: Path) -> None:
     jobs = planned(fresh, "--configfile", str(overlay))
     assert jobs["mining/mined/doc-distill"] == "search_training"
     assert jobs["mining/mined/minilm"] == "search_training_dense"
-    assert jobs["indexes/doc-distill/seed-0/pydocs-train/lucene"] == "build_index"
+    assert jobs["indexes/doc-distill/seed-0/pydocs-train/exact"] == "build_index"
     assert jobs["false_negatives/mined"] == "find_false_negatives"
     assert jobs["models/x/seed-0"] == "finetune"

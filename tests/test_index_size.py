@@ -41,9 +41,9 @@ def test_it_is_measured_where_it_is_shown_and_for_systems_with_an_index() -> Non
     found = [edges.upstream(chosen, key)["index"] for key in keys]
     assert [place[0].split("/")[2:] for place in found] == [
         ["fixed", "pydocs", "lucene"],
-        ["seed-0", "pydocs", "lucene"],
+        ["seed-0", "pydocs", "exact"],
     ]
-    assert specs.measure_index_size(chosen, "ours", "seed-0", "pydocs")["engine"] == "lucene"
+    assert specs.measure_index_size(chosen, "ours", "seed-0", "pydocs")["engine"] == "exact"
 
 
 def test_a_servers_index_has_no_files_to_count() -> None:

@@ -38,7 +38,7 @@ def self_mined() -> Study:
 def test_an_experiment_mines_with_its_model_of_seed_0(self_mined: Study) -> None:
     assert edges.upstream(self_mined, "mining/mined/doc-distill") == {
         "collection": ["collections/pydocs-train"],
-        "index": ["indexes/doc-distill/seed-0/pydocs-train/lucene"],
+        "index": ["indexes/doc-distill/seed-0/pydocs-train/exact"],
         "model": ["models/doc-distill/seed-0"],
     }
     assert edges.upstream(self_mined, "candidates/mined")["run"] == ["mining/mined/doc-distill"]
@@ -87,7 +87,7 @@ def test_several_miners_keep_their_order(self_mined: Study) -> None:
 
 def test_the_run_of_a_miner_is_that_of_the_system_over_training_queries(self_mined: Study) -> None:
     mined = specs.search_training(self_mined, "mined", "doc-distill")
-    searched = specs.search(self_mined, "doc-distill", "seed-0", "pydocs-train", "lucene")
+    searched = specs.search(self_mined, "doc-distill", "seed-0", "pydocs-train", "exact")
     assert mined == searched | {"split": "train", "depth": 100}
     assert specs.search_training(self_mined, "both", "bm25") == specs.search_training(self_mined, "pydocs", "bm25")
     assert specs.search_training(self_mined, "both", "minilm")["stage_version"] == specs.VERSIONS["search_dense"]

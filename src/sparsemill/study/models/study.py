@@ -84,12 +84,12 @@ class Study(Model):
     )
     encode_precision: Precision = Field(default="fp32", description="while encoding: " + PRECISION)
     engine: Name = Field(
-        default="lucene",
-        description="engine whose runs feed the tables: lucene, exact, seismic (approximate, needs the extra "
-        "`seismic`), or an entry of `engines`",
+        default="exact",
+        description="engine whose runs feed the tables and mine: exact (up to a few million documents), lucene (impacts "
+        "are quantised), seismic (approximate, needs the extra `seismic`), or an entry of `engines`",
     )
     check_engine: Name = Field(
-        default="exact", description="second engine, compared with the first: as `engine`, or none"
+        default="lucene", description="second engine, compared with the first: as `engine`, or none"
     )
     seismic_engine: Annotated[Seismic, LATER] = Field(default=Seismic(), description="of the engine seismic")
     depth: Positive = Field(default=1000, description="documents kept per query in a run")
