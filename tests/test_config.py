@@ -240,12 +240,12 @@ def test_wrong_values_name_the_path(config: Config, start: str) -> None:
         ({"ensembles": {"x": {"teachers": ["bm52"]}}}, "ensembles.x.teachers: no teacher 'bm52'; did you mean 'bm25'?"),
         (
             {"idfs": {"x": {"collections": ["pydoc"], "backbone": "minilm-l2"}}},
-            "idfs.x.collections: no collection 'pydoc'",
+            "idfs.x.collections: no collection with documents of its own 'pydoc'; did you mean 'pydocs'?",
         ),
         ({"idfs": {"x": {"extends": "pydocs", "backbone": "minilm"}}}, "idfs.x.backbone: no backbone 'minilm'; did"),
         (
             {"training_sets": {"x": {"collection": "pydocs-trian"}}},
-            "no collection 'pydocs-trian'; did you mean 'pydocs-train'?",
+            "no collection with documents of its own 'pydocs-trian'; did you mean 'pydocs-train'?",
         ),
         (
             {"training_sets": {"x": {"extends": "pydocs", "miner": "minilmm"}}},
@@ -409,8 +409,8 @@ def test_columns_that_nothing_measures(measure: str, told_of_it: str) -> None:
 def test_figures_and_expected_values_that_nothing_measures() -> None:
     assert "figures.f.x: no measure 'flop'" in told(figures={"f": {"extends": "effectiveness-flops", "x": "flop"}})
     assert "figures.f.y: P@7 is not among" in told(figures={"f": {"extends": "effectiveness-flops", "y": "P@7"}})
-    value = {"system": "ours", "collection": "pydocs", "measure": "MAP", "value": 1, "tolerance": 1, "source": "here"}
-    assert "expected.measure: no measure 'MAP'" in told(expected=[value])
+    value = {"system": "ours", "collection": "pydocs", "measure": "MAX", "value": 1, "tolerance": 1, "source": "here"}
+    assert "expected.measure: no measure 'MAX'" in told(expected=[value])
 
 
 @pytest.mark.parametrize("measure", ["nDCG10", "R", "Recall@10", "nDCG@0", ""])

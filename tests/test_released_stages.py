@@ -13,7 +13,7 @@ from tiny import save_language_model
 
 from sparsemill.errors import UserError
 from sparsemill.files import read_json
-from sparsemill.study import check, edges, plan, revisions, specs
+from sparsemill.study import check, edges, pages, plan, revisions, specs
 from sparsemill.study.load import load_study
 from sparsemill.study.models import Study
 
@@ -31,6 +31,8 @@ SPEC: dict[str, tuple[str, Callable[..., specs.Spec], slice]] = {
     "tables": ("render_table", specs.render_table, slice(1)),
     "figures": ("plot_figure", specs.plot_figure, slice(1)),
     "explain": ("explain_queries", specs.explain_queries, slice(1)),
+    "collection_pages": ("collection_page", pages.collection_page, slice(1)),
+    "pages": ("report_pages", pages.report_pages, slice(0)),
     "store": ("mlflow_init", specs.mlflow_init, slice(0)),
     "published": ("publish", specs.publish, slice(0)),
 }
