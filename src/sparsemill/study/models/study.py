@@ -85,7 +85,7 @@ class Study(Model):
     encode_precision: Precision = Field(default="fp32", description="while encoding: " + PRECISION)
     engine: Name = Field(
         default="exact",
-        description="engine whose runs feed the tables and mine: exact (up to a few million documents), lucene (impacts "
+        description="engine whose runs feed the tables and mine: exact (up to some million documents), lucene (impacts "
         "are quantised), seismic (approximate, needs the extra `seismic`), or an entry of `engines`",
     )
     check_engine: Name = Field(
