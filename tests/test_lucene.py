@@ -306,6 +306,23 @@ def test_build_and_search_as_commands(project: Path, engine: str) -> None:
     assert described["collection"] == "toy"
 
 
+def test_times_of_seismic_say_what_it_misses(project: Path) -> None:
+    """Compared with an exact index in which the third document has another name: q1 is found again, q2 is not."""
+    matrix = sparse.csr_matrix(np.array([[0, 1, 1, 0, 0], [0, 2, 1, 0, 0], [0, 0, 0, 1, 1]], dtype=np.float32))
+    index = build(project, "seismic")
+    build_exact(folder(project / "exact"), [shard(project / "renamed", ["d 0", "q1", "d3"], matrix)])
+    spec = {"engine": "seismic", "kind": "experiment", "split": "test", "query_side": {"query_length": 8}}
+    spec |= {"options": {"seismic": {"query_cut": 8, "heap_factor": 0.8}}, "baselines": {}, "queries": 3}
+    spec |= {"depths": [1, 2], "passes": 1, "warmup": 0}
+    arguments = ["--spec", json.dumps(spec), "--out", str(project / "times"), "--in", "index", str(index)]
+    for name, path in (("collection", "toy"), ("model", "model"), ("exact", "exact")):
+        arguments += ["--in", name, str(project / path)]
+    assert main("measure_engine_time", script("measure_engine_time"), argv=arguments) == 0
+    found = json.loads((project / "times" / "engine_time.json").read_text())
+    assert {k: found[f"seismic:recall@{k}"] for k in (1, 2)} == {1: 0.5, 2: 0.5}
+    assert found["seismic:mean_ms@1"] > 0
+
+
 def test_two_phases_equal_the_pure_function_on_quantised_vectors(tmp_path: Path) -> None:
     documents, queries = vectors(400, 60, density=0.2, seed=5), vectors(20, 60, density=0.15, seed=6)
     queries = sparse.vstack([queries[:3], sparse.csr_matrix((1, 60), dtype=np.float32), queries[3:]], format="csr")

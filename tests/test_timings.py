@@ -48,6 +48,8 @@ def test_names(measure: str, timing: Timing | None) -> None:
         ("lucen:p99_ms@10", "no engine 'lucen'; did you mean 'lucene'?"),
         ("lucene:p9_ms@10", "no measure of time 'p9_ms'; did you mean 'p99_ms'?"),
         ("lucene:throughput@10", "no measure of time 'throughput'; valid: mean_ms, p50_ms, p99_ms"),
+        ("lucene:recall@10", "no measure of time 'recall'; valid: mean_ms, p50_ms, p99_ms"),
+        ("seismic:recall@10-clients", "no measure of time 'recall'; "),
         ("lucene:latency/bm25@10-clients", "no measure of time 'latency'; "),
         ("lucene:latency/minilm@10", "no teacher of kind bm25 'minilm'; "),
         ("lucene:p99_ms@10-client", "no measure 'lucene:p99_ms@10-client'; "),
@@ -86,6 +88,18 @@ def test_times_need_both_indexes_and_the_query_side(timed: Study) -> None:
     found = edges.upstream(timed, "engine_time/ours/seed-0/pydocs/exact")
     assert found["index"] == ["indexes/ours/seed-0/pydocs/exact"]
     assert found["baseline"] == []
+
+
+def test_an_approximate_engine_is_compared_with_the_exact_one() -> None:
+    study = load("seismic:recall@10", "seismic:p99_ms@5-clients", seismic_engine={"query_cut": 5})
+    place = ("ours", "seed-0", "pydocs", "seismic")
+    assert plan.times(study, "engine_time") == [f"engine_time/{'/'.join(place)}"]
+    found = edges.upstream(study, f"engine_time/{'/'.join(place)}")
+    assert (found["index"], found["exact"]) == ([f"indexes/{'/'.join(place)}"], ["indexes/ours/seed-0/pydocs/exact"])
+    assert "exact" not in edges.upstream(study, f"serving/{'/'.join(place)}")
+    searched = {"seismic": {"query_cut": 5, "heap_factor": study.seismic_engine.heap_factor}}
+    assert specs.measure_engine_time(study, *place)["options"] == searched
+    assert specs.measure_serving(study, *place)["options"] == searched
 
 
 def test_two_phases_share_all_but_the_search() -> None:

@@ -30,6 +30,7 @@ from sparsemill.study.specs import (
     system_kind,
     variants,
 )
+from sparsemill.study.timings import has_recall
 from sparsemill.study.training_sets import judged, members
 
 Edges = dict[str, list[str]]
@@ -221,9 +222,11 @@ def _latency(study: Study, system: str, variant: str, collection: str) -> Edges:
 def _times(study: Study, kind: str, place: Sequence[str]) -> Edges:
     system, variant, collection, engine = place
     compared = asked_times(study, kind, system, collection, engine).baselines
+    exact = {"exact": _searched(study, system, variant, collection, "exact")} if has_recall(kind, engine) else {}
     return {
         "index": _searched(study, system, variant, collection, engine),
         "baseline": [key for name in compared for key in _searched(study, name, "fixed", collection, "lucene")],
+        **exact,
         "collection": _texts(study, collection),
         **_query_side(study, system, variant, collection),
     }

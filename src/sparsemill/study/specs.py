@@ -489,7 +489,8 @@ def _timed(study: Study, place: Spec, asked: Asked) -> Spec:
         "queries": 300,
     }
     if system in retrievers(study):
-        spec |= {"query_side": queries(study, system, device="cpu"), "options": _two_phase(study, system)}
+        served = {"seismic": _dump(study.seismic_engine, include=SERVED)} if place["engine"] == "seismic" else {}
+        spec |= {"query_side": queries(study, system, device="cpu"), "options": served | _two_phase(study, system)}
     return place | spec
 
 

@@ -1,7 +1,8 @@
 """Measures of time: what a table asks for in their names, and what has to be measured for it.
 
 `ENGINE:WHAT@K` is the engine's time alone at K documents a query, `ENGINE:WHAT@N-clients` what N clients of a server
-see; `WHAT/BM25` is a ratio to the teacher of that name in Lucene, measured beside it.
+see; `WHAT/BM25` is a ratio to the teacher of that name in Lucene, measured beside it. `seismic:recall@K` is the share
+of the exact engine's K documents that the approximate engine finds, measured with its time.
 """
 
 import re
@@ -12,7 +13,10 @@ from sparsemill.errors import UserError
 from sparsemill.study.hints import nearest
 from sparsemill.study.models import Bm25Teacher, Study
 
-ENGINES = ("lucene", "exact")
+ENGINES = ("lucene", "exact", "seismic")
+APPROXIMATE = ("seismic",)
+"""Engines whose recall is measured beside their time."""
+
 KINDS = ("engine_time", "serving")
 """Heads of the artefacts' keys."""
 
@@ -55,10 +59,17 @@ def parse_timing(measure: str) -> Timing | None:
     return Timing(kind, found["engine"], found["what"], found["baseline"] or "", int(found["number"]))
 
 
+def has_recall(kind: str, engine: str) -> bool:
+    """Whether such a measurement says what the engine misses, for which it searches the exact index as well."""
+    return kind == "engine_time" and engine in APPROXIMATE
+
+
 def check_timing(where: str, timing: Timing, study: Study) -> None:
     """Raise a UserError for an engine, a value or a BM25 teacher that does not exist."""
     teachers = [name for name, teacher in study.teachers.items() if isinstance(teacher, Bm25Teacher)]
     values = (_RATIOS if timing.baseline else _VALUES)[timing.kind]
+    if has_recall(timing.kind, timing.engine) and not timing.baseline:
+        values = (*values, "recall")
     parts: list[tuple[str, str, Iterable[str]]] = [
         ("engine", timing.engine, ENGINES),
         ("measure of time", timing.what, values),
