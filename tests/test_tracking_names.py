@@ -10,6 +10,7 @@ import pytest
 from sparsemill.errors import UserError
 from sparsemill.tables import collect
 from sparsemill.tracking.names import CIRCUMSTANCES, address, metric_name, metric_names, parameters
+from sparsemill.tracking.notes import Link, system_note
 from sparsemill.tracking.store import create_store, open_store, write_store
 
 ROOT = Path(__file__).parents[1]
@@ -80,3 +81,11 @@ def test_processes_that_open_a_fresh_store_together_do_not_race(tmp_path: Path) 
     jobs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     results = [job.communicate() for job in jobs]
     assert results == [("['demo', 'shared']\n", "")] * 3
+
+
+def test_a_system_lists_its_stages_in_order_also_those_of_two_words() -> None:
+    names = ["serving pydocs lucene", "engine time pydocs exact", "latency pydocs", "finetune"]
+    stages = [Link(name, "1", str(number)) for number, name in enumerate(names)]
+    note = system_note("ours", values={}, stages=stages, rows=[], tables={}, files=[])
+    places = [note.index(f"[{name}]") for name in names]
+    assert places == sorted(places, reverse=True)

@@ -74,6 +74,11 @@ def stage_note(
     return clip("\n".join(lines), TAG_LIMIT)
 
 
+def _stage(link: Link) -> int:
+    """Place of a run's stage among the stages, whose names may have two words (`index`, `index size`)."""
+    return max(place for place, name in enumerate(_STAGES) if f"{link.text} ".startswith(f"{name} "))
+
+
 def system_note(
     name: str,
     *,
@@ -102,7 +107,7 @@ def system_note(
         ]
         for name in measures
     ]
-    ordered = sorted(stages, key=lambda link: _STAGES.index(link.text.split()[0]))
+    ordered = sorted(stages, key=_stage)
     shown = [link for link in ordered if not link.text.startswith(("encode ", "index "))]
     # MLflow's pages fold all but the first lines.
     lines = [f"Retriever **{name}**: {', '.join(link.markdown() for link in shown)}", ""]
