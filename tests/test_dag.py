@@ -51,6 +51,7 @@ OUTPUTS = {
     "plot_figure": ["figure.png", "figure.svg"],
     "check_expected": ["verdicts.json"],
     "collection_page": ["collection.html"],
+    "sweep_page": ["parallel.html"],
     "report_pages": ["front.rst", "costs.html", "provenance.html"],
     "explain_queries": ["explain.html"],
     "mlflow_init": [],
@@ -312,7 +313,8 @@ def test_an_inline_sweep_trains_its_members_only(checkout: Path) -> None:
     jobs = planned(checkout, "--config", f"sweep={sweep}")
     trained = {key for key, rule in jobs.items() if rule == "finetune"}
     assert trained == {"models/ours--lambda_d-0.0001/seed-0", "models/ours--lambda_d-0.002/seed-0"}
-    assert {"tables/sweep-ours", "figures/sweep-ours"} <= jobs.keys()
+    shown = {"tables/sweep-ours", "figures/sweep-ours", "figures/sweep-ours-lambda_d", "sweeps/ours"}
+    assert shown <= jobs.keys()
     assert not {"pretrain", "score_teacher", "mine_candidates", "measure_latency"} & set(jobs.values())
 
 

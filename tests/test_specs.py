@@ -55,6 +55,7 @@ def _spec(study: Study, parts: list[str]) -> Config:
         "serving": specs.measure_serving,
         "tidy": specs.collect_results,
         "collection_pages": pages.collection_page,
+        "sweeps": pages.sweep_page,
         "pages": pages.report_pages,
         "expected": specs.check_expected,
         "store": specs.mlflow_init,

@@ -7,10 +7,11 @@ import pytest
 import yaml
 
 from sparsemill.errors import UserError
-from sparsemill.study import edges, specs
+from sparsemill.study import edges, pages, plan, specs
 from sparsemill.study.load import load_study
 from sparsemill.study.models import Study
 from sparsemill.study.sweep_keys import plain_value
+from sparsemill.study.sweep_points import sweep_points
 from sparsemill.study.sweeps import sweep_members
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
@@ -196,7 +197,18 @@ def test_points_of_several_bases() -> None:
 
 
 RETRAINED = {"normalized", "targets", "models", "vectors", "indexes", "runs", "evaluations", "sparsity"}
-SHOWN = {"tidy", "significance", "tables", "figures", "expected", "published", "verified"}
+SHOWN = {
+    "sweeps",
+    "pages",
+    "collection_pages",
+    "tidy",
+    "significance",
+    "tables",
+    "figures",
+    "expected",
+    "published",
+    "verified",
+}
 
 
 @pytest.mark.parametrize(
@@ -220,6 +232,35 @@ def test_only_what_differs_is_made(sweep: dict[str, Any], made: set[str] | None)
     before = set(edges.closure(load([]), ["verified"]))
     new = set(edges.closure(load(sweep), ["verified"])) - before
     assert {key.split("/")[0] for key in new} - SHOWN == made
+
+
+def test_a_figure_for_each_key_with_several_values() -> None:
+    study = short(lambda_d=["2e-2", 0.1], scale=[10, 20], temperature=[4], seeds=[0, 1])
+    assert {name for name in study.figures if name.startswith("sweep-ours-")} == {
+        "sweep-ours-lambda_d",
+        "sweep-ours-scale",
+    }
+    spec = specs.plot_figure(study, "sweep-ours-scale")
+    assert spec["settings"]["ours"] == {"scale": 30, "lambda_d": 0.02, "temperature": 4}
+    assert spec["settings"]["ours--scale-10--lambda_d-0.1--temperature-4"]["lambda_d"] == 0.1
+    assert pages.sweep_page(study, "ours")["settings"] == spec["settings"]
+    assert {"sweeps/ours", "figures/sweep-ours-scale"} <= set(plan.results(study))
+
+
+def test_the_base_is_no_second_point() -> None:
+    study = load({"extends": ["ours", "ours-without-idf"], "lambda_d": ["2e-2"]})
+    assert "ours" not in sweep_points(study, "ours")
+    assert sweep_points(load({"pretraining.steps": [5]}), "ours")["ours"] == {"pretraining.steps": 150}
+
+
+FIGURE = {"kind": "sweep", "caption": "", "collection": "pydocs", "systems": ["ours"], "sweep": "ours"}
+
+
+def test_figures_of_sweeps_that_make_no_sense() -> None:
+    sweep = {"steps": [3, 4]}
+    assert "no swept key of ours 'step'; did you mean 'steps'?" in told(sweep, figures={"f": {**FIGURE, "key": "step"}})
+    assert "no chosen sweep 'o'" in told(sweep, figures={"f": {**FIGURE, "key": "steps", "sweep": "o"}})
+    assert "kind sweep, and no other, has `sweep` and `key`" in told(sweep, figures={"f": FIGURE})
 
 
 def test_points_that_differ_after_training_share_a_model() -> None:

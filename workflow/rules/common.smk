@@ -82,6 +82,7 @@ wildcard_constraints:
     released=anyof(study.released),
     table=anyof(study.tables),
     figure=anyof(study.figures),
+    sweep=anyof(study.sweep),
     explanation=anyof(study.explanations),
     system=anyof(check.system_names(study)),
     variant=r"fixed|seed-\d+",

@@ -202,6 +202,36 @@ rule collection_page:
         command("collection_page")
 
 
+rule sweep_page:
+    # Parallel coordinates of a sweep.
+    input:
+        unpack(parents("sweeps/{sweep}")),
+    output:
+        manifest=path("sweeps/{sweep}/manifest.json"),
+        html=report(
+            path("sweeps/{sweep}/parallel.html"),
+            caption="../report/sweep.rst",
+            category="Sweeps",
+            labels={"sweep": "{sweep}"},
+        ),
+    log:
+        path("logs/sweeps/{sweep}.log"),
+    benchmark:
+        path("benchmarks/sweeps/{sweep}.tsv")
+    conda:
+        "../../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        inputs=inputs("sweeps/{sweep}"),
+        out=out("sweeps/{sweep}"),
+        key=key("sweeps/{sweep}"),
+        spec=spec(pages.sweep_page, "sweep"),
+    shell:
+        command("sweep_page")
+
+
 rule report_pages:
     # Front page, cost and provenance of everything.
     input:

@@ -1,4 +1,4 @@
-"""Draw a figure: effectiveness against cost, or activation against FLOPS penalty by token."""
+"""Draw a figure: effectiveness against cost or a swept key, or activation against FLOPS penalty by token."""
 
 import sys
 from typing import Any
@@ -12,8 +12,8 @@ def run(job: Job) -> None:
     from sparsemill.tables.plots import save
 
     figure = Figure(**job.spec["figure"])
-    draw = draw_tradeoff if figure.kind == "tradeoff" else draw_activation
-    save(draw(job, figure), job.out)
+    draw = {"tradeoff": draw_tradeoff, "activation": draw_activation, "sweep": draw_sweep}
+    save(draw[figure.kind](job, figure), job.out)
     job.facts["systems"] = len(figure.systems)
 
 
@@ -28,6 +28,17 @@ def draw_tradeoff(job: Job, figure: Any) -> Any:
     frame = with_groups(pd.read_parquet(job.input("tidy") / "results.parquet"), job.spec.get("groups", {}))
     published = [PublishedCurve.of(curve) for curve in job.spec.get("published", [])]
     return tradeoff(figure, frame, engines=job.spec["engines"], labels=job.spec["labels"], published=published)
+
+
+def draw_sweep(job: Job, figure: Any) -> Any:
+    """From the input `tidy`."""
+    import pandas as pd
+
+    from sparsemill.tables.groups import with_groups
+    from sparsemill.tables.sweep_plot import lines, sweep_plot
+
+    frame = with_groups(pd.read_parquet(job.input("tidy") / "results.parquet"), job.spec.get("groups", {}))
+    return sweep_plot(figure, lines(figure, frame, engines=job.spec["engines"], settings=job.spec["settings"]))
 
 
 def draw_activation(job: Job, figure: Any) -> Any:

@@ -22,6 +22,7 @@ from sparsemill.study.models import (
 )
 from sparsemill.study.sharing import check_shared_models
 from sparsemill.study.specs import index_spec, retrievers
+from sparsemill.study.sweep_points import sweep_points
 
 SYSTEM = "experiment, released checkpoint, teacher or ensemble"
 ENCODED = "experiment or released checkpoint"
@@ -119,7 +120,11 @@ def _shown(study: Study) -> Iterator[Reference]:
     for name, figure in study.figures.items():
         for entry in figure.published:
             yield f"figures.{name}.published", entry, study.published, "published table"
-        any_system = figure.kind == "tradeoff"
+        if figure.sweep is not None:
+            yield f"figures.{name}.sweep", figure.sweep, study.sweep, "chosen sweep"
+            keys = next(iter(sweep_points(study, figure.sweep).values()), {}) if figure.sweep in study.sweep else {}
+            yield f"figures.{name}.key", figure.key, keys, f"swept key of {figure.sweep}"
+        any_system = figure.kind != "activation"
         drawn = (places, "collection or group") if any_system else (study.collections, "collection")
         yield f"figures.{name}.collection", figure.collection, *drawn
         for system in figure.systems:

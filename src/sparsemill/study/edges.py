@@ -234,7 +234,7 @@ def _times(study: Study, kind: str, place: Sequence[str]) -> Edges:
 
 def _figure(study: Study, name: str) -> Edges:
     figure = study.figures[name]
-    if figure.kind == "tradeoff":
+    if figure.kind != "activation":
         return {"tidy": ["tidy"]}
     found: Edges = {}
     for number, system in enumerate(figure.systems):
@@ -341,7 +341,7 @@ def upstream(study: Study, key: str) -> Edges:  # noqa: PLR0911, PLR0912  (one l
         case ["expected"]:
             evaluations = plan.judged_evaluations(study)
             return {"tidy": ["tidy"], **({"evaluations": evaluations} if evaluations else {})}
-        case ["collection_pages", _]:
+        case ["collection_pages" | "sweeps", _]:
             return {"tidy": ["tidy"]}
         case ["pages"]:
             return {"artefacts": closure(study, plan.findings(study))}

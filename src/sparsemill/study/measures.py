@@ -41,6 +41,7 @@ def uses(study: Study) -> Iterator[Use]:
     for name, figure in study.figures.items():
         if figure.kind == "tradeoff":
             yield Use(f"figures.{name}.x", figure.x, [figure.collection], figure.systems)
+        if figure.kind != "activation":
             yield Use(f"figures.{name}.y", figure.y, [figure.collection], figure.systems)
     for expected in study.expected:
         yield Use("expected.measure", expected.measure, [expected.collection], [expected.system])

@@ -31,7 +31,7 @@ def made_only(study: Study, exists: Exists) -> Study:
     figures = {}
     for name, figure in study.figures.items():
         systems = [system for system in figure.systems if not lacking(study, system, [figure.collection], exists)]
-        if systems and (figure.kind == "tradeoff" or systems == figure.systems):
+        if systems and (figure.kind != "activation" or systems == figure.systems):
             figures[name] = figure.model_copy(update={"systems": systems})
     pages = {
         name: page

@@ -107,6 +107,7 @@ def findings(study: Study) -> list[str]:
     """Keys of what a study finds: tables, figures, pages of queries and collections, verdicts."""
     found = [f"tables/{table}" for table in study.tables] + [f"figures/{figure}" for figure in study.figures]
     found += [f"explain/{name}" for name in study.explanations]
+    found += [f"sweeps/{name}" for name in study.sweep if f"sweep-{name}" in study.tables]
     found += [f"collection_pages/{name}" for name in dict.fromkeys(cell.collection for cell in wanted_cells(study))]
     return found + ["expected"] * bool(study.expected or due_values(study) or due_claims(study))
 

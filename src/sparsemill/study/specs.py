@@ -34,6 +34,7 @@ from sparsemill.study.models import (
     Training,
 )
 from sparsemill.study.published import Value, curves, shown
+from sparsemill.study.sweep_points import sweep_points
 from sparsemill.study.training_sets import judged, members
 from sparsemill.study.verdicts import due_claims, due_values
 
@@ -68,6 +69,7 @@ VERSIONS = {
     "plot_figure": 1,
     "check_expected": 2,
     "collection_page": 1,
+    "sweep_page": 1,
     "report_pages": 1,
     "explain_queries": 2,
     "mlflow_init": 1,
@@ -587,6 +589,9 @@ def plot_figure(study: Study, figure: str) -> Spec:
     chosen = study.figures[figure]
     spec: Spec = {"name": figure, "figure": _dump(chosen), "labels": _labels(study, chosen.systems)}
     spec |= _groups(study, [chosen.collection])
+    if chosen.sweep is not None:
+        settings = sweep_points(study, chosen.sweep)
+        spec["settings"] = {system: settings[system] for system in chosen.systems if system in settings}
     if published := curves(study, chosen):
         spec["published"] = published
     return _versioned("plot_figure", {**spec, "engines": _engines(study, chosen.systems)})

@@ -11,7 +11,7 @@ from sparsemill.study.derived import Deriver, Resolve, Settings, labels, share_m
 from sparsemill.study.explain import explain
 from sparsemill.study.hints import nearest
 from sparsemill.study.models import Figure, Study, Sweep
-from sparsemill.study.sweep_keys import ENSEMBLE, grid_of, plain_value
+from sparsemill.study.sweep_keys import ENSEMBLE, grid_of, plain_value, short_keys
 
 MEMBER = "--"  # points are named SWEEP--KEY-VALUE--KEY-VALUE
 SWEEP_KEYS = frozenset({"base", "collection", "assumed"})
@@ -63,14 +63,17 @@ def _table(name: str, sweep: Sweep, members: list[str], measures: list[str]) -> 
     }
 
 
-def _figure(name: str, sweep: Sweep, members: list[str], measures: list[str]) -> dict[str, Any]:
-    return {
-        "kind": "tradeoff",
-        "caption": f"Sweep {name}: effectiveness against FLOPS.",
-        "collection": sweep.collection,
-        "systems": [sweep.base, *members],
-        "y": measures[0],
-    }
+def _figures(name: str, sweep: Sweep, members: list[str], measures: list[str]) -> dict[str, dict[str, Any]]:
+    """Effectiveness against FLOPS, and against each key that has several values."""
+    common = {"collection": sweep.collection, "systems": [sweep.base, *members], "y": measures[0]}
+    caption = f"Sweep {name}: effectiveness against"
+    found = {f"sweep-{name}": {"kind": "tradeoff", "caption": f"{caption} FLOPS.", **common}}
+    grid = grid_of(name, sweep)[0]
+    for key, short in short_keys(sorted(grid)).items():
+        if len(grid[key]) > 1:
+            shown = {"kind": "sweep", "sweep": name, "key": short, "caption": f"{caption} {short}."}
+            found[f"sweep-{name}-{short}"] = {**shown, **common}
+    return found
 
 
 def _written_in_full(chosen: dict[str, Any]) -> dict[str, Any]:
@@ -161,7 +164,7 @@ def expand_sweeps(merged: dict[str, Any], resolve: Resolve) -> dict[str, Any]:
         members = _members(name, placed, merged, deriver, resolve)
         added["experiments"] |= members
         added["tables"][f"sweep-{name}"] = _table(name, placed, list(members), shown)
-        added["figures"][f"sweep-{name}"] = _figure(name, placed, list(members), shown)
+        added["figures"] |= _figures(name, placed, list(members), shown)
         if isinstance(merged.get("sweep"), dict):
             added["sweeps"][name] = placed.model_dump()
     return {**added, "sweep": list(_chosen(merged))}

@@ -29,7 +29,7 @@ COLORS = ("#0072B2", "#C4500A", "#007D5C", "#A8487F", "#5B4FA0", "#806000")
 INK, MUTED = "#1b1f24", "#6b7480"
 MARKERS = "osD^vP"
 CURVE = "--"  # a sweep's members are named SWEEP--KEY-VALUE--KEY-VALUE
-_STYLE = {
+STYLE = {
     "svg.hashsalt": "sparsemill",
     "svg.fonttype": "path",
     "font.size": 9.5,
@@ -124,7 +124,7 @@ def tradeoff(
     found = points(figure, frame, engines=engines)
     here = [curve for curve in published if curve.collection == figure.collection]
     beside = [curve for curve in published if curve.collection != figure.collection]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         size = (7.2 + 5.6 * bool(beside), 4.5)
         canvas, panels = plt.subplots(1, 1 + bool(beside), figsize=size, squeeze=False, layout="constrained")
         axes = panels[0][0]
@@ -250,7 +250,7 @@ def activation(panels: Sequence[tuple[str, TokenUse]]) -> Any:
     """
     stops, words = telling_tokens(panels[0][1])
     top = max(_stretch(max(use.activation.max(), use.penalty.max())) for _, use in panels) + 0.12
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         size = (0.6 + 4.4 * len(panels), 4.9)
         canvas, row = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False, layout="constrained")
         for axes, (title, use) in zip(row[0], panels, strict=True):
@@ -297,7 +297,7 @@ def _draw_tokens(axes: Any, use: TokenUse, stops: Sequence[str], words: Sequence
 
 def save(figure: Any, folder: Path) -> None:
     """Write `figure.svg` and `figure.png`; the same figure gives the same bytes."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure.savefig(folder / "figure.svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight", dpi=200)
         figure.savefig(folder / "figure.png", metadata={"Software": None}, bbox_inches="tight", dpi=200)
     plt.close(figure)

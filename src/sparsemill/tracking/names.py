@@ -41,7 +41,7 @@ MEASURE_FILES = {
 # Numbers in those files that say how a value was measured, not what it is (as in `sparsemill.tables.collect`).
 CIRCUMSTANCES = ("documents", "queries", "passes", "k", "server_cores", "client_cores")
 # What belongs to a study and not to one system.
-STUDY_HEADS = ("tidy", "tables", "figures", "significance", "expected", "explain", "pages", "report")
+STUDY_HEADS = ("tidy", "tables", "figures", "sweeps", "significance", "expected", "explain", "pages", "report")
 
 
 class Address(NamedTuple):

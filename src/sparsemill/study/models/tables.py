@@ -73,8 +73,9 @@ class Table(Model):
 class Figure(Model):
     """A figure as data."""
 
-    kind: Literal["tradeoff", "activation"] = Field(
-        description="tradeoff: effectiveness against a cost; activation: activation against penalty percentile by token"
+    kind: Literal["tradeoff", "activation", "sweep"] = Field(
+        description="tradeoff: effectiveness against a cost; activation: activation against penalty percentile by "
+        "token; sweep: effectiveness against a swept key"
     )
     caption: str = Field(description="stands below the figure")
     collection: Name = Field(description="where its systems were measured")
@@ -84,11 +85,21 @@ class Figure(Model):
         "points, and where it is not chosen there is no such figure",
     )
     x: Measure = Field(default="FLOPS", description="cost measure of a tradeoff figure")
-    y: Measure = Field(default="nDCG@10", description="effectiveness measure of a tradeoff figure")
+    y: Measure = Field(default="nDCG@10", description="effectiveness measure of a tradeoff or sweep figure")
+    sweep: Annotated[Name | None, LATER] = Field(default=None, description="chosen sweep that a sweep figure shows")
+    key: Annotated[str, LATER] = Field(
+        default="", description="swept key on the axis of a sweep figure; each value of the others is a line"
+    )
     published: Annotated[list[Name], LATER] = Field(
         default=[], description="published figures or tables whose points a tradeoff figure draws below ours"
     )
     paper: Annotated[str, LATER] = Field(default="", description="arXiv id of the paper that it belongs to")
+
+    @model_validator(mode="after")
+    def _a_sweep_has_a_key(self) -> "Figure":
+        if (self.kind == "sweep") != bool(self.sweep and self.key):
+            raise ValueError("kind sweep, and no other, has `sweep` and `key`")
+        return self
 
 
 class Explanation(Model):
