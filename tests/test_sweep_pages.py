@@ -77,9 +77,9 @@ def test_the_plot_marks_the_swept_values() -> None:
 
 def test_axes_by_hand() -> None:
     assert key_axis("k", [30, 10, 90, 10]).heights == [0.5, 0, 1, 0]
-    assert key_axis("k", ["b", "a", "b"]) == ("k", ["b", "a", "b"], [0, 1, 0])
+    assert key_axis("k", ["b", "a", "b"]) == ("k", ["b", "a", "b"], [0, 1, 0], False)
     assert key_axis("k", [True, None])[1] == ["true", "null"]
-    assert measure_axis("m", [0.5, None, 0.75]) == ("m", ["0.5", "–", "0.75"], [0, None, 1])
+    assert measure_axis("m", [0.5, None, 0.75]) == ("m", ["0.5", "–", "0.75"], [0, None, 1], True)
     assert measure_axis("m", [None]).heights == [None]
 
 

@@ -12,7 +12,8 @@ _GAP, _TOP, _HEIGHT, _SIDE = 170, 56, 340, 90
 _INK, _WORST, _BEST = "#1b1f24", (176, 190, 204), (0, 90, 160)
 _CSS = """<style>
 svg{width:100%;height:auto;font:13px system-ui,"Segoe UI",Helvetica,Arial,sans-serif}
-.axis{stroke:#6b7480}.tick{fill:#57606a}.name{font-weight:600}
+.axis{stroke:#6b7480}.tick{fill:#57606a;paint-order:stroke;stroke:#fff;stroke-width:3px}.name{font-weight:600}
+.axis,.tick,.name{pointer-events:none}
 .point polyline{fill:none;stroke-width:2.2}.point .wide{stroke:transparent;stroke-width:14}
 .point text{visibility:hidden;paint-order:stroke;stroke:#fff;stroke-width:5px;font-weight:600}
 svg:hover .point{opacity:.2}svg .point:hover{opacity:1}.point:hover text{visibility:visible}
@@ -21,11 +22,15 @@ svg:hover .point{opacity:.2}svg .point:hover{opacity:1}.point:hover text{visibil
 
 
 class Axis(NamedTuple):
-    """A vertical axis: its title, each line's text on it, and each line's height from 0 to 1 (None: no value)."""
+    """A vertical axis: its title, each line's text on it, and each line's height from 0 to 1 (None: no value).
+
+    The axis of a measure is labelled at its ends alone.
+    """
 
     title: str
     texts: list[str]
     heights: list[float | None]
+    measured: bool = False
 
 
 def key_axis(title: str, values: Sequence[Any]) -> Axis:
@@ -42,7 +47,7 @@ def measure_axis(title: str, means: Sequence[float | None]) -> Axis:
     low, high = min(known, default=0.0), max(known, default=0.0)
     span = high - low or 1.0
     texts = ["–" if mean is None else f"{mean:.4g}" for mean in means]
-    return Axis(title, texts, [None if mean is None else (mean - low) / span for mean in means])
+    return Axis(title, texts, [None if mean is None else (mean - low) / span for mean in means], measured=True)
 
 
 def page(title: str, systems: Mapping[str, str], keys: Sequence[Axis], measures: Sequence[Axis], *, lead: str) -> str:
@@ -61,9 +66,9 @@ def page(title: str, systems: Mapping[str, str], keys: Sequence[Axis], measures:
     width = 2 * _SIDE + _GAP * (len(axes) - 1)
     picture = (
         f'{_CSS}<svg viewBox="0 0 {width} {_TOP + _HEIGHT + 50}" role="img" aria-label="{escape(title)}">\n'
-        f"{''.join(_axis(place, axis) for place, axis in enumerate(axes))}\n{lines}\n</svg>"
+        f"{lines}\n{''.join(_axis(place, axis) for place, axis in enumerate(axes))}\n</svg>"
     )
-    columns = [Column("point"), *(Column(axis.title, number=axis in measures) for axis in axes)]
+    columns = [Column("point"), *(Column(axis.title, number=axis.measured) for axis in axes)]
     rows = [[name, *(axis.texts[number] for axis in axes)] for number, name in enumerate(names)]
     return document(title, lead, Raw(picture), table(columns, rows))
 
@@ -79,7 +84,7 @@ def _y(height: float) -> float:
 def _axis(place: int, axis: Axis) -> str:
     x = _x(place)
     ticks = {height: text for height, text in zip(axis.heights, axis.texts, strict=True) if height is not None}
-    if len(ticks) > 6:
+    if axis.measured or len(ticks) > 8:
         ticks = {height: text for height, text in ticks.items() if height in (0, 1)}
     return (
         f'<line class="axis" x1="{x}" x2="{x}" y1="{_TOP}" y2="{_TOP + _HEIGHT}"/>'
