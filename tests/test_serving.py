@@ -340,8 +340,10 @@ def test_a_port_in_use_is_told_by_the_process_too() -> None:
             server.ask({"searches": {}, "port": taken.getsockname()[1], "warmup": []}, timeout=60)
 
 
+# Jobs that a shell starts in the background ignore Ctrl-C, and so would their children.
 PARENT = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from sparsemill.serving.child import Child
 from sparsemill.errors import UserError
 with Child("sparsemill.serving.server") as server, Child("sparsemill.serving.load") as client:
