@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from memory import resident_peak
 from setting import Setting, write_retriever
 
 OURS, THEIRS = "sparsemill", "sentence-transformers"
@@ -29,8 +30,7 @@ def _peak(device: str) -> int:
         import torch
 
         return int(torch.cuda.max_memory_allocated())
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    return resident_peak()
 
 
 def _reset(device: str) -> None:

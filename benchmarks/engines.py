@@ -81,10 +81,14 @@ def exact(view: str, name: str, folder: Path, queries: Any) -> Row:
 
 
 def seismic(view: str, folder: Path, queries: Any, query_cut: int, heap_factor: float) -> Row:
-    """Seismic; the engine alone is not to be had without its hits."""
+    """Seismic; alone it is called for one query at a time, since a batch starts threads."""
     engine, rows = SeismicIndex(folder, query_cut=query_cut, heap_factor=heap_factor), _rows_of(queries)
     name = f"{SEISMIC}, cut {query_cut}, factor {heap_factor}"
-    return Row(view, name, lambda i, k: engine.search(rows[i], k), lambda i, k: engine.search(rows[i], k)[0])
+    made = [("0", engine._names[row.indices], row.data.astype(np.float32)) for row in rows]
+    alone = engine._index.search
+    return Row(
+        view, name, lambda i, k: alone(*made[i], k, query_cut, heap_factor), lambda i, k: engine.search(rows[i], k)[0]
+    )
 
 
 def lucene(view: str, name: str, engine: Any, made: list[Any], asked: list[Any]) -> Row:
@@ -128,26 +132,36 @@ def _folder(root: Path, name: str) -> Path:
     return root / name
 
 
-def sparse_rows(root: Path, name: str, view: View, engines: list[str], *, quantisation: int) -> list[Row]:
-    """Every engine that holds learned vectors."""
-    shards, queries = _shard(root / f"{name}.vectors", view.documents), view.queries
-    folders = {kind: _folder(root, f"{name}.{kind}") for kind in ("float32", "blocked", "lucene", "seismic")}
+def sparse_indexes(root: Path, documents: Any, engines: list[str], *, quantisation: int) -> dict[str, Path]:
+    """The indexes of learned vectors, one for each engine; both kinds of queries search them."""
+    shards = _shard(root / "vectors", documents)
+    folders = {kind: _folder(root, kind) for kind in ("float32", "blocked", "lucene", "seismic")}
     build_exact(folders["float32"], shards)
     build_exact(folders["blocked"], shards, postings="blocked")
+    if "lucene" in engines:
+        vocabulary = [f"w{column}" for column in range(documents.shape[1])]
+        build_impact(folders["lucene"], shards, vocabulary=vocabulary, quantisation=quantisation)
+    if "seismic" in engines:
+        start = time.process_time()
+        build_seismic(folders["seismic"], shards, SETTINGS)
+        print(f"Seismic was built in {time.process_time() - start:,.0f} CPU seconds", file=sys.stderr)
+    return folders
+
+
+def sparse_rows(name: str, view: View, folders: dict[str, Path], engines: list[str], *, quantisation: int) -> list[Row]:
+    """Every engine that holds learned vectors."""
+    queries = view.queries
     rows = [
         Row(name, BOUND, bound(folders["float32"], queries, view.documents.shape[0])),
         exact(name, EXACT, folders["float32"], queries),
         exact(name, BLOCKED, folders["blocked"], queries),
     ]
     if "lucene" in engines:
-        vocabulary = [f"w{column}" for column in range(view.documents.shape[1])]
-        build_impact(folders["lucene"], shards, vocabulary=vocabulary, quantisation=quantisation)
         impacts, asked = LuceneImpact(folders["lucene"]), _rows_of(queries)
         weights = [round_weights(row.data, quantisation).tolist() for row in asked]
         made = [impacts._query(row.indices.tolist(), weight) for row, weight in zip(asked, weights, strict=True)]
         rows.append(lucene(name, LUCENE, impacts, made, asked))
     if "seismic" in engines:
-        build_seismic(folders["seismic"], shards, SETTINGS)
         rows += [seismic(name, folders["seismic"], queries, *cut) for cut in CUTS]
     return rows
 
@@ -190,8 +204,9 @@ def run(collection: Collection, engines: list[str], *, passes: int, quantisation
     views, queries = _views(collection), collection.words.queries.shape[0]
     with tempfile.TemporaryDirectory() as name:
         root, rows = Path(name), list[Row]()
+        folders = sparse_indexes(root, collection.splade.documents, engines, quantisation=quantisation)
         for view in ("inference-free", "SPLADE"):
-            rows += sparse_rows(root, view, views[view], engines, quantisation=quantisation)
+            rows += sparse_rows(view, views[view], folders, engines, quantisation=quantisation)
         for view in (KEPT, REMOVED):
             rows += bm25_rows(root, view, views[view], engines)
         times = measure(rows, queries=queries, passes=passes, depths=DEPTHS)

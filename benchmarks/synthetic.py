@@ -39,7 +39,7 @@ def _draw(rng: np.random.Generator, cumulative: Array, count: int) -> Array:
     return np.minimum(np.searchsorted(cumulative, rng.random(count)), len(cumulative) - 1)
 
 
-def _topic_words(rng: np.random.Generator) -> Array:
+def draw_topics(rng: np.random.Generator) -> Array:
     """int32 [topics, words]: what a topic speaks of; frequent words belong to many topics."""
     popular = _draw(rng, _zipf(VOCABULARY - FREQUENT, 0.8), TOPICS * TOPIC_WORDS) + FREQUENT
     return popular.astype(np.int32).reshape(TOPICS, TOPIC_WORDS)
@@ -87,16 +87,18 @@ def _without(matrix: Any, drop: Array) -> Any:
     return kept
 
 
-def make(documents: int, queries: int, *, seed: int = 0) -> Collection:
+def make(documents: int, queries: int, *, seed: int = 0, topic_words: Array | None = None) -> Collection:
     """Draw a collection.
 
     Args:
         documents: passages; some 45 distinct words each, 150 after expansion.
         queries: of some 6 words each, made from the words of a passage.
         seed: same seed, same collection.
+        topic_words: from `draw_topics`, shared by the parts of a larger collection (None: drawn too).
     """
     rng = np.random.default_rng(seed)
-    topics, topic_words = rng.integers(TOPICS, size=documents), _topic_words(rng)
+    topics = rng.integers(TOPICS, size=documents)
+    topic_words = draw_topics(rng) if topic_words is None else topic_words
     shape, general, topical = (documents, VOCABULARY), _zipf(VOCABULARY, 1.1), _zipf(TOPIC_WORDS, 0.9)
     lengths = np.maximum(rng.lognormal(np.log(58) - 0.5**2 / 2, 0.5, size=documents).astype(np.int64), 5)
     rows = np.repeat(np.arange(documents), lengths)
