@@ -39,6 +39,7 @@ lint: $(STAMP)
 	$(BIN)/python -m sparsemill.study.reference --check
 
 mlflow: $(STAMP)
+	@echo "Open http://127.0.0.1:$(MLFLOW_PORT)/#/experiments?workflowType=machine_learning"
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui \
 		--backend-store-uri sqlite:///results/mlflow/mlflow.db --host 127.0.0.1 --port $(MLFLOW_PORT) --workers 1
 

@@ -93,18 +93,27 @@ def test_a_collections_page_has_every_system_the_best_first() -> None:
 
 
 def test_the_front_page_is_valid_and_means_what_it_says() -> None:
+    expected = {"tier": "expected", "collection": "a", "measure": "nDCG@10", "expected": 0.5, "tolerance": 0.02}
+    claim = {"collection": "a", "measure": "nDCG@10", "source": "Table 1"}
     verdicts = [
-        {"verdict": "ok", "system": "bm25", "value": 0.51, "expected": 0.5, "source": "{{ 1 + 1 }} *Table_ 2*::"},
-        {"verdict": "fail", "system": "<x>", "value": None, "expected": 0.5, "source": "1. `a`"},
+        expected | {"verdict": "ok", "system": "bm25", "value": 0.51, "source": "{{ 1 + 1 }} *Table_ 2*::"},
+        expected | {"verdict": "fail", "system": "<x>", "value": None, "tier": "retrained", "source": "1. `a`"},
+        claim | {"verdict": "ok", "claim": "More beats less", "difference": 0.0123, "p": 0.0021},
+        claim | {"verdict": "near", "claim": "Less beats none", "difference": None, "p": None},
     ]
     pages = [Page("Tables", "A_ {% b %} <c>", "results/tables/a b/table.html"), Page("About", "Cost", "c.html")]
     source = front("Results", verdicts, pages, ["A fact_ (x)."])
     rendered = Environment(autoescape=True).from_string(source).render()
     html = publish_parts(rendered, writer_name="html", settings_overrides={"halt_level": 2})["html_body"]
-    assert "1 fail, 1 ok" in html
+    assert "1 fail, 1 near, 2 ok" in html
+    assert "&lt;x&gt;: nDCG&#64;10 on a (retrained)" in html
+    assert "0.5 ± 0.02" in html
+    assert html.index("Less beats none") < html.index("More beats less")
+    assert "+0.0123 nDCG&#64;10 on a" in html
     assert html.index("&lt;x&gt;") < html.index("bm25")
     assert "{{ 1 + 1 }} *Table_ 2*::" in html
-    assert "javascript:app.showResultInfo('results/tables/a%20b/table.html')" in html
+    shown = "javascript:app.setView({content:'html',contentPath:results['results/tables/a%20b/table.html'].data_uri})"
+    assert shown in html
     assert "A_ {% b %} &lt;c&gt;" in html
     assert "No value is expected" in front("Results", [], [], [])
 

@@ -212,8 +212,11 @@ def test_publish_makes_nested_runs_with_everything(world: World) -> None:
     assert [p.value for p in store.client.get_metric_history(parent.info.run_id, "train/loss")] == [1.0, 0.5, 1 / 3]
     assert parent.data.tags["git_commit"] == model.data.tags["mlflow.source.git.commit"]
     demo, table = store.experiments["demo"], runs["tables/main"].info.run_id
-    assert f"[main/Ours](#/experiments/{demo}/runs/{table})" in parent.data.tags["mlflow.note.content"]
-    back = f"[Ours seed-0](#/experiments/{demo}/runs/{parent.info.run_id})"
+    assert (
+        f"[main/Ours](#/experiments/{demo}/runs/{table}?workflowType=machine_learning)"
+        in parent.data.tags["mlflow.note.content"]
+    )
+    back = f"[Ours seed-0](#/experiments/{demo}/runs/{parent.info.run_id}?workflowType=machine_learning)"
     assert back in runs["tables/main"].data.tags["mlflow.note.content"]
     mlflow.set_tracking_uri(store.client.tracking_uri)  # where `load_table` searches, whatever the client
     rows = store.client.load_table(demo, "table.json", run_ids=[table])
@@ -225,10 +228,24 @@ def test_the_experiment_says_where_to_click(world: World) -> None:
     publish_all(folders, sweeps={"weights": ["ours"]})
     store = open_store(STORE)
     demo, runs = store.experiments["demo"], by_key(store)
-    note = store.client.get_experiment(demo).tags["mlflow.note.content"]
-    assert f"](#/experiments/{demo}/runs?searchFilter=tags.level" in note
-    assert "orderByKey=metrics.%60pydocs.nDCG_10%60&orderByAsc=false" in note
-    assert f"[main](#/experiments/{demo}/runs/{runs['tables/main'].info.run_id})" in note
+    tags = store.client.get_experiment(demo).tags
+    note = tags["mlflow.note.content"]
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    assert (
+        f"[pydocs](#/experiments/{demo}/runs?viewStateShareKey=retrievers.pydocs&workflowType=machine_learning)"
+        in note.splitlines()[0]
+    )
+    view = json.loads(tags["mlflow.sharedViewState.retrievers.pydocs"])
+    assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`pydocs.nDCG_10`", False)
+    assert view["selectedColumns"][0] == "metrics.`pydocs.nDCG_10`"
+    assert "metrics.`pydocs.FLOPS`" in view["selectedColumns"]
+    assert "pydocs.tokens_per_doc" in runs["systems/ours/seed-0"].data.metrics
+    assert (
+        "tags.sweeps LIKE '%,weights,%'"
+        in json.loads(tags["mlflow.sharedViewState.sweep.weights.pydocs"])["searchFilter"]
+    )
+    table = runs["tables/main"].info.run_id
+    assert f"[main](#/experiments/{demo}/runs/{table}?workflowType=machine_learning)" in note
     found = store.client.search_runs([demo], filter_string="tags.sweeps LIKE '%,weights,%' and tags.level = 'system'")
     assert [run.info.run_name for run in found] == ["ours seed-0"]
 
@@ -364,7 +381,7 @@ def test_a_live_run_is_resumed_and_adopted(world: World) -> None:
     store = open_store(STORE)
     run = by_key(store)["models/ours/seed-0"]
     assert run.info.status == "FINISHED"
-    assert run.info.run_name == "finetune"
+    assert run.info.run_name == "finetune ours seed-0"
     assert run.data.tags["content"] == world.contents["models/ours/seed-0"]
     assert [p.step for p in store.client.get_metric_history(run.info.run_id, "loss")] == [1, 2, 3]
     assert run.data.metrics["wall_seconds"] == 2.5
@@ -401,7 +418,7 @@ def test_a_training_job_streams_into_the_run_that_publish_adopts(world: World, m
     stream(CURVE[0])
     at_exit[0]()
     run = next(iter(all_runs(open_store(STORE)).values()))
-    assert (run.info.run_name, run.info.status) == ("ours seed-0 finetune", "FAILED")
+    assert (run.info.run_name, run.info.status) == ("finetune ours seed-0", "FAILED")
     assert run.data.metrics == {"loss": 1.0, "flops": 0.1}
     assert run.data.tags["spec_hash"] == text_hash(canonical_json(spec))
     job.inputs = {}

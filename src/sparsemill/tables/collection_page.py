@@ -24,7 +24,7 @@ def page(
     here = frame[frame["collection"] == collection]
     measures = list(dict.fromkeys(here["measure"]))
     ranking = sorted(filter(is_ranking_measure, measures), key=lambda name: (name != "nDCG@10", name))
-    costs = sorted(name for name in measures if not is_ranking_measure(name))
+    costs = sorted((name for name in measures if not is_ranking_measure(name)), key=lambda name: ("_ms" in name, name))
 
     def values(system: str, measure: str) -> list[float]:
         return values_of(here, system, collection, measure, engines=engines)
@@ -33,12 +33,14 @@ def page(
         (system for system in here["system"].unique() if system in engines),
         key=lambda system: (-_mean(values(system, ranking[0])) if ranking else 0.0, system),
     )
-    rows = [
-        [_name(system, labels), *(_cell(values(system, measure), measure) for measure in (*ranking, *costs))]
-        for system in systems
-    ]
-    columns = [Column("system"), *(Column(measure, number=True) for measure in (*ranking, *costs))]
-    parts = [table(columns, rows)]
+
+    def shown(some: Sequence[str]) -> Raw:
+        rows = [[_name(system, labels), *(_cell(values(system, one), one) for one in some)] for system in systems]
+        kept = [row for row in rows if set(row[1:]) != {"–"}]
+        return table([Column("system"), *(Column(measure, number=True) for measure in some)], kept)
+
+    parts = [shown(ranking)] if ranking else []
+    parts += [heading("Cost"), shown(costs)] if costs else []
     if ranking and here["engine"].replace("", pd.NA).dropna().nunique() > 1:
         parts += [heading(f"{ranking[0]} by engine"), _by_engine(here, systems, ranking[0], labels)]
     return document(f"Results on {collection}", *facts, *parts)

@@ -45,8 +45,9 @@ def _section(title: str) -> list[str]:
 
 
 def _address(path: str) -> str:
-    """Opens a page inside the report."""
-    return f"javascript:app.showResultInfo('{quote(path)}')"
+    """Opens a page inside the report, beside its menu."""
+    kind = "html" if path.endswith(".html") else "img"
+    return f"javascript:app.setView({{content:'{kind}',contentPath:results['{quote(path)}'].data_uri}})"
 
 
 def _verdicts(verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -56,20 +57,37 @@ def _verdicts(verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
     order = {name: place for place, name in enumerate(_ORDER)}
     told = ", ".join(f"{counts[name]} {name}" for name in sorted(counts, key=lambda name: order.get(name, -1)))
     rows = sorted(verdicts, key=lambda verdict: order.get(str(verdict["verdict"]), -1))
-    return [f"**{told}.** Values that must be reached, and what was measured; the worst first.", "", *_table(rows)]
+    claims, values = ([row for row in rows if ("claim" in row) is wanted] for wanted in (True, False))
+    lead = f"**{told}.** Values that must be reached and orderings that must hold; the worst first."
+    return [lead, "", *_table(_values(values)), *_table(_claims(claims))]
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A table of those columns that the verdicts have."""
-    known = (
-        *("verdict", "tier", "claim", "system", "collection", "measure", "value", "expected", "tolerance"),
-        *("difference", "p", "source"),
-    )
-    columns = [name for name in known if any(row.get(name) not in (None, "") for row in rows)]
-    lines = [".. list-table::", "   :header-rows: 1", ""]
-    for cells in [dict(zip(columns, columns, strict=True)), *rows]:
-        for number, name in enumerate(columns):
-            lines.append(f"   {'*' if number == 0 else ' '} - {rst(_text(cells.get(name)))}")
+def _values(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Of values: few columns, because the report gives the page 512 pixels."""
+    cells = [["verdict", "value", "measured", "expected", "source"]] if rows else []
+    for row in rows:
+        tier = "" if row["tier"] == "expected" else f" ({row['tier']})"
+        what = f"{row['system']}: {row['measure']} on {row['collection']}{tier}"
+        bound = f"{_text(row['expected'])} ± {_text(row['tolerance'])}"
+        cells.append([str(row["verdict"]), what, _text(row.get("value")), bound, _text(row.get("source"))])
+    return cells
+
+
+def _claims(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    cells = [["verdict", "claim", "difference", "p", "source"]] if rows else []
+    for row in rows:
+        difference = row.get("difference")
+        found = "–" if difference is None else f"{difference:+.4f} {row['measure']} on {row['collection']}"
+        p = "–" if row.get("p") is None else f"{row['p']:.1g}"
+        cells.append([str(row["verdict"]), str(row["claim"]), found, p, _text(row.get("source"))])
+    return cells
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    if not rows:
+        return []
+    lines = [".. list-table::", "   :header-rows: 1", "   :widths: auto", ""]
+    lines += [f"   {' ' if place else '*'} - {rst(cell)}" for cells in rows for place, cell in enumerate(cells)]
     return [*lines, ""]
 
 

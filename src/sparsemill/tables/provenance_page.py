@@ -59,9 +59,10 @@ def _artefact(described: Manifest, keys: Mapping[str, str]) -> Raw:
     files = [[code(name), f"{entry['bytes']:,}", code(entry["sha256"])] for name, entry in described["outputs"].items()]
     key = str(described["key"])
     told = f"{described['stage']}, {_commit(described)}, {described['created']}, spec {described['spec_hash']}"
-    summary = Raw(f'<span id="{_anchor(key)}">{code(key)}</span> {described["stage"]}')
     return folded(
-        summary,
+        Raw(f"{code(key)} {described['stage']}"),
+        # Inside, so that a link to it opens the fold.
+        Raw(f'<span class="anchor" id="{_anchor(key)}"></span>'),
         Raw(f"<p>{code(told)}</p>"),
         listing(json.dumps(described["spec"], indent=1, sort_keys=True, ensure_ascii=False)),
         table([Column("input"), Column("artefact"), Column("content")], inputs) if inputs else "",

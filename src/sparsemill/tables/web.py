@@ -23,6 +23,10 @@ code,pre{font:.85em/1.45 ui-monospace,Menlo,Consolas,monospace;overflow-wrap:any
 pre{background:#f5f8fb;padding:.6rem .8rem;overflow-x:auto;margin:.4rem 0}
 details{border-bottom:1px solid #e7eaee;padding:.25rem 0}
 summary{cursor:pointer}
+summary:hover{color:#0b579e}
+a{color:#0b579e}
+.scroll th:first-child,.scroll td:first-child{position:sticky;left:0;min-width:9rem;background:#fff}
+.anchor{display:block;scroll-margin-top:3rem}
 .bar{display:inline-block;height:.6rem;background:#7d8794;border-radius:.2rem}
 """.strip()
 

@@ -39,10 +39,9 @@ def open_stream(job: Job) -> Callable[[dict[str, float]], None]:
         logger.info("tracking: there is no store yet, so no live curves; publish adds them later")
         return _ignore
     at = address(job.key)
-    name = f"{at.system_name} {at.run_name}" if at.system else at.run_name
     named = [name for name in read_json(job.input("store") / NAME)["experiments"] if name != SHARED]
     experiment = experiment_of(at, named[0])
-    run = LiveRun.start(job.input("store"), experiment=experiment, key=job.key, run_name=name, spec=job.spec)
+    run = LiveRun.start(job.input("store"), experiment=experiment, key=job.key, run_name=at.run_name, spec=job.spec)
     if run is None:
         return _ignore
     atexit.register(lambda: run.close("FINISHED" if (job.out / manifest.NAME).exists() else "FAILED"))

@@ -52,8 +52,8 @@ def write_model(artefact: Artefact, target: Path, *, limit: int) -> None:
         inputs=Schema([ColSpec(text, "text"), ColSpec(text, "kind")]),
         outputs=Schema([ColSpec(Map(DataType.double), "weights")]),
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it would rather infer the signature from type hints
+    # It would rather infer the signature from type hints, and sets filters of its own.
+    with warnings.catch_warnings(record=True):
         mlflow.pyfunc.save_model(
             path=str(target),
             python_model=str(CODE),

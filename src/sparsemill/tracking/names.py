@@ -72,9 +72,14 @@ class Address(NamedTuple):
 
     @property
     def run_name(self) -> str:
-        """`finetune`, `evaluate pydocs lucene`; a shared stage is called by its key."""
+        """`finetune ours seed-0`, `evaluate pydocs lucene`; a shared stage is called by its key.
+
+        Trainings name their system, because their curves are compared without their parents.
+        """
         if not self.system:
             return "/".join([self.head, *self.rest])
+        if self.head == "models":
+            return f"{STAGES[self.head]} {self.system_name}"
         return " ".join([STAGES[self.head], *self.rest])
 
     @property

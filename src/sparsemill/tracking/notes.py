@@ -20,7 +20,7 @@ class Link(NamedTuple):
 
     def markdown(self) -> str:
         """A link that works in MLflow's pages at any address."""
-        return f"[{self.text}](#/experiments/{self.experiment_id}/runs/{self.run_id})"
+        return f"[{self.text}](#/experiments/{self.experiment_id}/runs/{self.run_id}?workflowType=machine_learning)"
 
 
 def _number(value: float) -> str:

@@ -9,21 +9,20 @@ from sparsemill.errors import UserError
 from sparsemill.files import canonical_json
 from sparsemill.tracking.adopt import adopt, log_datasets, upload
 from sparsemill.tracking.artefacts import Artefact
-from sparsemill.tracking.experiment_note import experiment_note
+from sparsemill.tracking.experiment_note import experiment_note, views
 from sparsemill.tracking.models import TAG as MODEL
 from sparsemill.tracking.models import is_model, log_model, usage
 from sparsemill.tracking.names import SHARED, experiment_of
 from sparsemill.tracking.notes import CONTENT, Link, stage_note, table_rows
 from sparsemill.tracking.runs import PARTIAL, Index, missing_tags, same_value, search, write_batch
 from sparsemill.tracking.settings import Settings
-from sparsemill.tracking.store import Store, failure
-from sparsemill.tracking.systems import describe_system, stages_of
+from sparsemill.tracking.store import KIND, TRAINING, Store, failure
+from sparsemill.tracking.systems import TRAIN, describe_system, stages_of
 
 logger = logging.getLogger("sparsemill.tracking")
 
 _PARENT = "mlflow.parentRunId"
 _FAILURES = 3
-_HEADLINE = ".nDCG_10"
 
 
 class Receipt(NamedTuple):
@@ -138,6 +137,7 @@ class Publisher:
         tags = self._tags(artefact, run, parent)
         points = [p for p in artefact.points() if not same_value(run.data.metrics.get(p.name), p.value)]
         changed = missing_tags(run, tags)
+        self._rename(run, artefact)
         if "created" in changed:
             upload(self.store, run.info.run_id, artefact, limit=self._limit)
         if points or changed:
@@ -154,8 +154,7 @@ class Publisher:
         tags = self._tags(artefact, run, parent)
         if old is not None:
             tags |= {"supersedes": old.info.run_id}
-        if run.info.run_name != artefact.address.run_name:
-            self.store.client.update_run(run_id, name=artefact.address.run_name)
+        self._rename(run, artefact)
         write_batch(self.store, run_id, points=points, parameters=artefact.parameters(), tags=tags)
         log_datasets(self.store, run_id, artefact, self._contents)
         upload(self.store, run_id, artefact, limit=self._limit)
@@ -165,6 +164,10 @@ class Publisher:
         self.store.client.set_terminated(run_id, "FINISHED", artefact.end)
         self.store.client.set_tag(run_id, "content", artefact.content)
         return run_id
+
+    def _rename(self, run: Any, artefact: Artefact) -> None:
+        if run.info.run_name != artefact.address.run_name:
+            self.store.client.update_run(run.info.run_id, name=artefact.address.run_name)
 
     def _create(self, experiment: str, name: str, start: int, key: str) -> Any:
         return self.store.client.create_run(
@@ -232,12 +235,15 @@ class Publisher:
             self.store.client.set_terminated(run_id, "FINISHED", system.end)
             write_batch(self.store, run_id, points=points, parameters=parameters, tags=tags)
         self.receipts[at.parent_key] = Receipt(system.tags["content"], run_id)
-        self._metrics.update(dict.fromkeys(point.name for point in system.points if point.name.endswith(_HEADLINE)))
+        self._metrics.update(dict.fromkeys(point.name for point in system.points if not point.name.startswith(TRAIN)))
 
     def _describe_experiment(self) -> None:
         """Say at the top of the experiment where to click."""
         identifier = self.store.experiment(self.settings.experiment)
         sweeps = sorted(self.settings.sweeps)
-        note = experiment_note(identifier, metrics=sorted(self._metrics), sweeps=sweeps, tables=self._tables())
-        if self.store.client.get_experiment(identifier).tags.get(CONTENT) != note:
-            self.store.client.set_experiment_tag(identifier, CONTENT, note)
+        metrics = sorted(self._metrics)
+        note = experiment_note(identifier, metrics=metrics, sweeps=sweeps, tables=self._tables())
+        known = self.store.client.get_experiment(identifier).tags
+        for name, text in {KIND: TRAINING, CONTENT: note, **views(metrics, sweeps=sweeps)}.items():
+            if known.get(name) != text:
+                self.store.client.set_experiment_tag(identifier, name, text)

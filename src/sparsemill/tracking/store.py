@@ -33,11 +33,14 @@ _ENVIRONMENT = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
+KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"
+"""Without this tag MLflow's pages open an experiment on traces of language models."""
+
 EXPERIMENT_NOTE = """\
 Runs mirror the files of the results folder; this store can be deleted and published again.
 
 * **One retriever, one seed** is a parent run (`ours seed-0`): its headline measures are `COLLECTION.MEASURE` (`_` for \
-`@`), its training curves `train/...`, its description links the tables it feeds, its files and its settings.
+`@`), its training curves `train/...`; its description links the tables it feeds, its files and its settings.
 * Its **stages** are nested below it: training, encoding, index, search, evaluation, each with `config.yaml`, \
 `manifest.json` and small files in *Artifacts*; larger files are listed in `files.json` with path, size and sha256.
 * Hide what was replaced: `tags.superseded_by IS NULL`. Retrievers only: `tags.level = 'system'`.
@@ -152,7 +155,7 @@ def _locked(root: Path) -> Iterator[None]:
 def _ensure_experiment(client: Any, name: str, location: str | None, *, moved: bool) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
-        tags = {"mlflow.note.content": EXPERIMENT_NOTE}
+        tags = {"mlflow.note.content": EXPERIMENT_NOTE, KIND: TRAINING}
         created: str = client.create_experiment(name, artifact_location=location, tags=tags)
         return created
     if location is not None and found.artifact_location != location and not moved:

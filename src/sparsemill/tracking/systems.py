@@ -15,6 +15,9 @@ _SOURCE = (
 )
 """Tags of a training that its system shows too."""
 
+TRAIN = "train/"
+"""Starts the names of a training's curves in the parent run."""
+
 _FILES = {"models": "model", "runs": "run.trec", "evaluations": "per_query.parquet"}
 
 
@@ -75,7 +78,7 @@ def describe_system(
     for run in stages:
         tags |= {name: text for name, text in run.data.tags.items() if name.startswith(ASSUMED)}
     end = max(run.info.end_time for run in stages)
-    shown = [point._replace(name=f"train/{point.name}") for point in curves if not point.name.startswith("system/")]
+    shown = [point._replace(name=f"{TRAIN}{point.name}") for point in curves if not point.name.startswith("system/")]
     return System(tags, [*headline.values(), *shown], trained[0].data.params if trained else {}, end)
 
 
@@ -98,6 +101,8 @@ def _headline(stages: Sequence[Any], engine: str) -> dict[tuple[str, str], Point
     for run in measured:
         collection = run.data.tags["collection"]
         for name, measure in json.loads(run.data.tags["metric_names"]).items():
-            point = Point(f"{metric_name(collection)}.{name}", run.data.metrics[name], run.info.end_time, 0)
+            # MLflow would take what stands before a slash for a group of charts.
+            metric = f"{metric_name(collection)}.{name}".replace("/", "_per_")
+            point = Point(metric, run.data.metrics[name], run.info.end_time, 0)
             points.setdefault((collection, measure), point)
     return points
