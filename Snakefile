@@ -67,7 +67,11 @@ rule verify:
     # Print the verdicts; fails where one fails, and loses nothing: they and all results stay.
     input:
         manifests(key for key in plan.results(study) if key == "expected"),
+    log:
+        path("logs/verify.log"),
+    conda:
+        "envs/tables.yaml"
     params:
-        results=str(RESULTS),
+        results=lambda wildcards: str(RESULTS),
     shell:
-        "python -m sparsemill.verify {params.results:q}"
+        "python -m sparsemill.verify {params.results:q} 2>&1 | tee {log:q}"
