@@ -19,12 +19,12 @@ demo: $(STAMP)
 # The demo's ablations: about 15 minutes more on two cores.
 demo-sweep: $(STAMP)
 	$(SNAKEMAKE) --keep-going --configfile config/overlays/demo_sweep.yaml
-	$(BIN)/snakemake --cores 1 --configfile config/overlays/demo_sweep.yaml --report results/report.html --quiet all
+	$(BIN)/snakemake --cores 1 --configfile config/overlays/demo_sweep.yaml --report results/report.html --report-stylesheet workflow/report/report.css --quiet all
 	@$(BIN)/python -m sparsemill.tracking.report results/report.html
 	@$(BIN)/python -m sparsemill.summary
 
 results/report.html: results/verified/manifest.json
-	$(BIN)/snakemake --cores 1 --report $@ --quiet all
+	$(BIN)/snakemake --cores 1 --report $@ --report-stylesheet workflow/report/report.css --quiet all
 	@$(BIN)/python -m sparsemill.tracking.report $@
 
 test: $(STAMP)
