@@ -226,7 +226,10 @@ def run(collection: Collection, engines: list[str], *, passes: int, quantisation
         }
         for number, row in enumerate(rows)
     ]
-    shape = {name: {"postings": postings(view), "nonzeros": view.documents.nnz / view.documents.shape[0]} for name, view in views.items()}  # fmt: skip # noqa: E501
+    shape = {
+        name: {"postings": postings(view), "nonzeros": view.documents.nnz / view.documents.shape[0]}
+        for name, view in views.items()
+    }
     return {"documents": collection.words.documents.shape[0], "queries": queries, "views": shape, "rows": measured}
 
 

@@ -331,7 +331,7 @@ def _handler(cluster: Cluster) -> type[BaseHTTPRequestHandler]:
             kind = self.headers.get("Content-Type", "").split(";")[0]
             demand(not text or kind in ("application/json", "application/x-ndjson"), f"Content-Type [{kind}]")
 
-        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _serve  # noqa: N815
+        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _serve  # noqa: N815 (http.server calls them so)
 
         def log_message(self, format: str, *arguments: Any) -> None:
             pass

@@ -63,8 +63,9 @@ def check(found: Any, allowed: Any, where: str = "") -> None:
 
 def fuse(tmp_path: Path, out: str) -> dict[str, Any]:
     """Run the command line of fusion in this process; its manifest."""
-    spec = {"system": "both", "variant": "fixed", "collection": "scifact", "engine": "fusion", "kind": "ensemble"}
-    spec |= {"split": "test", "depth": 10, "normalisation": "minmax", "weights": None, "teachers": ["a", "b"]}  # type: ignore[dict-item]
+    place = {"system": "both", "variant": "fixed", "collection": "scifact", "engine": "fusion", "kind": "ensemble"}
+    rules = {"split": "test", "depth": 10, "normalisation": "minmax", "weights": None, "teachers": ["a", "b"]}
+    spec: dict[str, Any] = {**place, **rules}
     loaded = importlib.util.spec_from_file_location("fuse_runs", ROOT / "workflow" / "scripts" / "fuse_runs.py")
     assert loaded is not None
     assert loaded.loader is not None

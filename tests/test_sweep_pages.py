@@ -87,7 +87,9 @@ def test_the_page_has_a_line_for_each_point_and_needs_no_network() -> None:
     keys = [key_axis("lambda <d>", [0.1, 1])]
     measures = [measure_axis("nDCG@10", [0.5, 0.75]), measure_axis("FLOPS", [None, 2.0])]
     text = page("Sweep s", {"a": "first & best", "b": "b"}, keys, measures, lead="Means.")
-    svg = ET.fromstring(re.search(r"<svg.*</svg>", text, re.DOTALL)[0])  # type: ignore[index]
+    drawing = re.search(r"<svg.*</svg>", text, re.DOTALL)
+    assert drawing is not None
+    svg = ET.fromstring(drawing[0])
     points = [group for group in svg.iter("g") if group.get("class") == "point"]
     assert [group.findtext("title") for group in points] == [
         "first & best: lambda <d> 0.1; nDCG@10 0.5; FLOPS –",

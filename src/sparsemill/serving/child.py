@@ -60,7 +60,7 @@ class Child:
 
     def __init__(self, module: str, *, cores: Sequence[int] = ()) -> None:
         self._name = module.rpartition(".")[2]
-        self._process = subprocess.Popen(  # noqa: S603
+        self._process = subprocess.Popen(  # noqa: S603 (this interpreter, a module of ours)
             [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

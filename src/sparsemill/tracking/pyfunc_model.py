@@ -42,7 +42,7 @@ class SparseRetriever(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflo
 
         self._encoder = SparseEncoder(str(model_folder(context)))
 
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002 (MLflow's; it takes hints for a schema)
         """Token weights of texts.
 
         Args:
