@@ -47,8 +47,9 @@ def test_exact_engines_find_the_same_thousand(shared: Path, tmp_path: Path, name
     assert ExactIndex(tmp_path / "whole").search(asked, DEPTH) == lucene
 
 
-def test_seismic_finds_nearly_all_of_the_best(shared: Path, tmp_path: Path) -> None:
-    vectors = word_piece_vectors(shared, "cranfield", queries=60)
+@pytest.mark.parametrize("name", ["scifact", "nfcorpus", "cranfield"])
+def test_seismic_finds_nearly_all_of_the_best(shared: Path, tmp_path: Path, name: str) -> None:
+    vectors = word_piece_vectors(shared, name, queries=60)
     shards = write_vectors(tmp_path / "vectors", vectors)
     assert build_seismic(folder(tmp_path / "seismic"), shards, SEISMIC) == build_exact(
         folder(tmp_path / "exact"), shards

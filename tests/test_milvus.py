@@ -41,10 +41,11 @@ def opened() -> Iterator[list[MilvusIndex]]:
         index.close()
 
 
+@pytest.mark.parametrize("name", ["scifact", "nfcorpus", "cranfield"])
 def test_top_1000_of_real_text_is_that_of_the_exact_engine(
-    shared: Path, tmp_path: Path, opened: list[MilvusIndex]
+    shared: Path, tmp_path: Path, opened: list[MilvusIndex], name: str
 ) -> None:
-    shards, vocabulary, queries, _ = real_vectors(shared, tmp_path, "cranfield", queries=8)
+    shards, vocabulary, queries, _ = real_vectors(shared, tmp_path, name, queries=8)
     (tmp_path / "exact").mkdir()
     expected = build_exact(tmp_path / "exact", shards)
     assert build(tmp_path / "milvus", shards, len(vocabulary)) == expected
