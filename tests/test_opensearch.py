@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -262,7 +263,7 @@ def test_certificates_are_checked_unless_the_config_says_otherwise() -> None:
 
 
 class World(NamedTuple):
-    """Cranfield in the fake and in the exact engine."""
+    """A real collection in the fake and in the exact engine."""
 
     address: str
     folder: Path
@@ -272,10 +273,9 @@ class World(NamedTuple):
     cut: list[list[Any]]
 
 
-@pytest.fixture(scope="module")
-def world(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("world")
-    shards, words, queries, documents = real_vectors(shared, folder, "cranfield", queries=12)
+@contextmanager
+def served(shared: Path, folder: Path, collection: str) -> Iterator[World]:
+    shards, words, queries, documents = real_vectors(shared, folder, collection, queries=12)
     with running(Cluster()) as address:
         spec = entry(address)
         statistics = build(folder / "index", shards, spec, words=words)
@@ -285,6 +285,12 @@ def world(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
             assert build_exact(folder / name, places) == statistics
         found = [ExactIndex(folder / name).search(queries, 1000) for name in ("exact", "cut")]
         yield World(address, folder, queries, documents, *found)
+
+
+@pytest.fixture(scope="module")
+def world(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with served(shared, tmp_path_factory.mktemp("world"), "cranfield") as found:
+        yield found
 
 
 def feature_values(weights: np.ndarray) -> np.ndarray:
@@ -308,9 +314,19 @@ def check_ranking(found: list[Any], expected: list[Any], *, tolerance: float = 2
 
 
 def test_scores_are_the_exact_engines_up_to_nine_significant_bits(world: World) -> None:
+    check_nine_bits(world)
+
+
+@pytest.mark.parametrize("collection", ["scifact", "nfcorpus"])
+def test_so_they_are_on_other_collections(shared: Path, tmp_path: Path, collection: str) -> None:
+    with served(shared, tmp_path, collection) as other:
+        check_nine_bits(other)
+
+
+def check_nine_bits(world: World) -> None:
     found = open_cluster(world.folder / "index", entry(world.address), entry(world.address)).search(world.queries, 1000)
     for theirs, cut, exact in zip(found, world.cut, world.exact, strict=True):
-        assert len(theirs) > 500
+        assert len(theirs) == len(exact) > 500
         # The very ranking of vectors cut to nine bits ...
         check_ranking(theirs, cut)
         # ... and of the vectors themselves within the 2^-8 that the cut takes at most.
