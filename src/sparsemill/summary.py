@@ -5,7 +5,7 @@ import re
 import sys
 from pathlib import Path
 
-from sparsemill.errors import UserError
+from sparsemill.errors import UserError, told
 from sparsemill.files import read_json
 
 
@@ -42,15 +42,12 @@ def summary(results: Path) -> str:
     return "\n\n".join([*parts, "\n".join(where)])
 
 
+@told
 def main(argv: list[str] | None = None) -> int:
     """Print the summary of a results folder."""
     parser = argparse.ArgumentParser(prog="python -m sparsemill.summary", description=__doc__)
     parser.add_argument("results", type=Path, nargs="?", default=Path("results"))
-    try:
-        print("\n" + summary(parser.parse_args(argv).results))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    print("\n" + summary(parser.parse_args(argv).results))
     return 0
 
 

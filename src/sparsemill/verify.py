@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from sparsemill.errors import UserError
+from sparsemill.errors import UserError, told
 from sparsemill.evaluation.claims import Judged
 from sparsemill.evaluation.expected import Verdict
 from sparsemill.files import read_json
@@ -42,15 +42,12 @@ def report(results: Path) -> tuple[str, bool]:
     return "\n".join(lines), not failed
 
 
+@told
 def main(argv: list[str] | None = None) -> int:
     """Print the verdicts of a results folder."""
     parser = argparse.ArgumentParser(prog="python -m sparsemill.verify", description=__doc__)
     parser.add_argument("results", type=Path, nargs="?", default=Path("results"))
-    try:
-        text, passed = report(parser.parse_args(argv).results)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    text, passed = report(parser.parse_args(argv).results)
     print(text)
     return int(not passed)
 

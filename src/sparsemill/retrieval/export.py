@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from sparsemill.data.tokenizer import read_vocabulary
-from sparsemill.errors import UserError
+from sparsemill.errors import told
 from sparsemill.files import write_json, write_text
 from sparsemill.retrieval.query_encoder import QUERY_WEIGHTS
 from sparsemill.retrieval.vectors import read_shards
@@ -57,19 +57,16 @@ def export(shards: Sequence[Path], model: Path, out: Path, *, numbers: bool) -> 
         shutil.copyfile(model / QUERY_WEIGHTS, out / QUERY_WEIGHTS)
 
 
+@told
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; 2 after a user's mistake."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m sparsemill.retrieval.export", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="results/models/NAME/seed-N")
     parser.add_argument("--vectors", type=Path, nargs="+", required=True, help="results/vectors/.../shard-N, in order")
     parser.add_argument("--out", type=Path, required=True, help="folder for the files")
     parser.add_argument("--numbers", action="store_true", help="tokens by number instead of by name")
     arguments = parser.parse_args(argv)
-    try:
-        export(arguments.vectors, arguments.model, arguments.out, numbers=arguments.numbers)
-    except UserError as error:
-        print(f"export: error: {error}", file=sys.stderr)
-        return 2
+    export(arguments.vectors, arguments.model, arguments.out, numbers=arguments.numbers)
     return 0
 
 

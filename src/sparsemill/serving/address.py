@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sparsemill.errors import UserError
+from sparsemill.errors import UserError, told
 from sparsemill.serving.measure import Load, ask, report
 from sparsemill.serving.server import NOTHING
 
@@ -76,13 +76,10 @@ def _measure(given: argparse.Namespace) -> dict[str, float]:
     return dict(sorted(measured, key=lambda item: "/" not in item[0]))
 
 
+@told
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    try:
-        print(json.dumps(_measure(_parse(argv)), indent=1))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    print(json.dumps(_measure(_parse(argv)), indent=1))
     return 0
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from sparsemill.errors import UserError
+from sparsemill.errors import UserError, told
 from sparsemill.files import write_json
 from sparsemill.serving.measure import Load, Served, ask, available_cores
 from sparsemill.study import edges, specs
@@ -90,19 +90,16 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@told
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; 2 after a user's mistake."""
+    """Run the command line."""
     given = _parse(argv)
-    try:
-        study = _study(given.configfile, given.config)
-        names = (study, given.system, given.collection)
-        targets = {engine: open_target(*names, engine, given.k) for engine in given.engines}
-        targets[FIXED] = targets[given.engines[0]] | {"bodies": [_NOTHING]}
-        load = Load(given.clients, given.requests, given.seconds, given.rounds, given.warmup)
-        records = summarise(ask(targets, load=load, cores=available_cores()))
-    except UserError as error:
-        print(f"cluster: error: {error}", file=sys.stderr)
-        return 2
+    study = _study(given.configfile, given.config)
+    names = (study, given.system, given.collection)
+    targets = {engine: open_target(*names, engine, given.k) for engine in given.engines}
+    targets[FIXED] = targets[given.engines[0]] | {"bodies": [_NOTHING]}
+    load = Load(given.clients, given.requests, given.seconds, given.rounds, given.warmup)
+    records = summarise(ask(targets, load=load, cores=available_cores()))
     write_json(given.out, records)
     for record in records:
         print("{engine:20} {clients:3} clients  p50 {p50_ms:8.2f} ms  p99 {p99_ms:8.2f} ms".format(**record))
