@@ -124,10 +124,12 @@ def shown(study: Study, table: Table) -> dict[str, Any]:
 
 
 def _row_of(table: Table, position: int, published: Published) -> str | None:
-    """The published row that stands beside a row of a table."""
+    """The published row beside a row of a table: the one it names, or that of its system, by name or by `system`."""
     row = table.rows[position]
     name = row.published or row.system
-    return name if name in published.rows else None
+    if name in published.rows or row.published is not None or not row.system:
+        return name if name in published.rows else None
+    return next((key for key, line in published.rows.items() if line.system == row.system), None)
 
 
 def _note(text: str, notes: dict[str, int]) -> list[int]:
