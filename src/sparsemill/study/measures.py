@@ -8,7 +8,7 @@ from sparsemill.evaluation.measures import KNOWN, is_ranking_measure
 from sparsemill.study.groups import members
 from sparsemill.study.hints import nearest
 from sparsemill.study.models import Study
-from sparsemill.study.timings import FORMS, check_timing, parse_timing
+from sparsemill.study.timings import FORMS, Timing, check_timing, parse_timing
 
 SPARSITY = ("FLOPS", "tokens/doc", "tokens/query", "postings", "postings/query")
 LATENCY = ("latency/BM25", *(f"{side}{name}_ms" for side in ("", "bm25_") for name in ("p50", "p99", "mean")))
@@ -59,13 +59,18 @@ class Asked(NamedTuple):
     baselines: list[str]
 
 
+def timed_uses(study: Study, kind: str) -> list[tuple[Use, Timing]]:
+    """The shown measures of times of one kind (see `sparsemill.study.timings`)."""
+    found = ((use, parse_timing(use.measure)) for use in uses(study))
+    return [(use, timing) for use, timing in found if timing is not None and timing.kind == kind]
+
+
 def asked_times(study: Study, kind: str, system: str, collection: str, engine: str) -> Asked:
-    """What tables, figures and expected values show of a system's times (see `sparsemill.study.timings`)."""
+    """What tables, figures and expected values show of a system's times."""
     found = [
         timing
-        for use in uses(study)
-        if (timing := parse_timing(use.measure)) is not None
-        and (timing.kind, timing.engine) == (kind, engine)
+        for use, timing in timed_uses(study, kind)
+        if timing.engine == engine
         and system in use.systems
         and any(collection in members(study, name) for name in use.collections)
     ]

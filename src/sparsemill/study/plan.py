@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sparsemill.study.groups import members
-from sparsemill.study.measures import INDEX_SIZE, LATENCY, asked_times, uses
+from sparsemill.study.measures import INDEX_SIZE, LATENCY, asked_times, timed_uses, uses
 from sparsemill.study.models import BeirFolder, IdfFile, PairFile, ScoresTeacher, Study
 from sparsemill.study.specs import in_two_phases, system_engine, system_kind, variants
 from sparsemill.study.timings import ENGINES
@@ -95,6 +95,8 @@ def _timed_engines(study: Study, system: str) -> tuple[str, ...]:
 
 def times(study: Study, kind: str) -> list[str]:
     """Keys of all shown `engine_time` or `serving` measurements: of experiments, and of BM25 in Lucene."""
+    if not timed_uses(study, kind):  # the cells of a whole paper are many
+        return []
     return [
         f"{kind}/{cell.path}/{engine}"
         for cell in wanted_cells(study)
