@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 # Okabe and Ito's hues, darkened so that labels in them can be read on white.
 COLORS = ("#0072B2", "#C4500A", "#007D5C", "#A8487F", "#5B4FA0", "#806000")
 INK, MUTED = "#1b1f24", "#6b7480"
-MARKERS = "osD^vP"
+MARKERS = "osD^vPX"
 CURVE = "--"  # a sweep's members are named SWEEP--KEY-VALUE--KEY-VALUE
 STYLE = {
     "svg.hashsalt": "sparsemill",
