@@ -56,6 +56,18 @@ def test_members_of_a_sweep_are_one_curve() -> None:
     assert [[point.system for point in group] for group in found] == [["bm25"], SYSTEMS[1:3]]
 
 
+@pytest.mark.parametrize(("values", "style"), [(("0.1", "1e-05"), "-"), (("minilm", "minilm-bm25"), "None")])
+def test_only_values_that_are_numbers_are_joined(values: tuple[str, str], style: str) -> None:
+    systems = [f"s--key-{value}" for value in values]
+    records = [
+        value(system, measure, 0.5 + place) for place, system in enumerate(systems) for measure in ("nDCG@10", "FLOPS")
+    ]
+    figure = FIGURE.model_copy(update={"systems": systems})
+    drawn = plots.tradeoff(figure, to_frame(records), engines=dict.fromkeys(systems, "lucene"))
+    assert [line.get_linestyle() for line in drawn.axes[0].lines if line.get_marker() == "o"] == [style]
+    plt.close(drawn)
+
+
 def test_a_figure_without_a_value_is_refused() -> None:
     with pytest.raises(UserError, match="none of its systems has a AP"):
         plots.points(FIGURE.model_copy(update={"y": "AP"}), FRAME, engines=ENGINES)

@@ -171,6 +171,7 @@ def _draw_curve(axes: Any, group: Sequence[Point], number: int, labels: Mapping[
         markeredgecolor="white",
         markeredgewidth=0.8,
         linewidth=1.4,
+        linestyle="-" if all(_is_number(_value(point.system)) for point in group) else "none",
         elinewidth=0.8,
         capsize=2,
         label=_curve_label(group[0].system, labels) if len(group) > 1 else None,
@@ -183,9 +184,23 @@ def _draw_curve(axes: Any, group: Sequence[Point], number: int, labels: Mapping[
     ]
 
 
+def _value(member: str) -> str:
+    """The value in the last part of a point's name."""
+    return member.rpartition(CURVE)[2].partition("-")[2]
+
+
+def _is_number(value: str) -> bool:
+    """Whether values of its kind have an order, and so a line between them a meaning."""
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
 def _label(system: str, labels: Mapping[str, str], *, in_curve: bool) -> str:
     """A member of a curve is named by its value alone; the legend says of what."""
-    value = system.rpartition(CURVE)[2].partition("-")[2] if in_curve else ""
+    value = _value(system) if in_curve else ""
     return labels.get(system) or value or system
 
 
