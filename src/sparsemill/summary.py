@@ -3,6 +3,7 @@
 import argparse
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 from sparsemill.errors import UserError, told
@@ -10,7 +11,11 @@ from sparsemill.files import read_json
 
 
 def _tables(results: Path) -> list[str]:
+    """The tables that the last run compared with MLflow; all that lie there where none were."""
     found = sorted(results.glob("tables/*/table.md"))
+    compared = results / "verified" / "equality.json"
+    last = {Path(name).parent.name for name in read_json(compared).get("tables", [])} if compared.exists() else set()
+    found = [path for path in found if not last or path.parent.name in last]
     if not found:
         raise UserError(f"{results}: no tables yet; run `snakemake --cores all` first")
     # Markdown's escapes are for renderers; a terminal shows them.
@@ -21,10 +26,12 @@ def _verdicts(results: Path) -> list[str]:
     path = results / "expected" / "verdicts.json"
     if not path.exists():
         return []
-    counts: dict[str, int] = {}
-    for verdict in read_json(path)["verdicts"]:
-        counts[verdict["verdict"]] = counts.get(verdict["verdict"], 0) + 1
-    return ["Expected values: " + ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))]
+    told = []
+    for name, kind in (("Expected values", "verdicts"), ("Claims", "claims")):
+        counts = Counter(verdict["verdict"] for verdict in read_json(path).get(kind, []))
+        if counts:
+            told.append(f"{name}: " + ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())))
+    return ["\n".join(told)] if told else []
 
 
 def summary(results: Path) -> str:
