@@ -1,7 +1,9 @@
 """Fixtures that several test modules use."""
 
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,3 +22,27 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"needs the real collections at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with MLflow's empty tables; making one takes seconds."""
+    from sparsemill.tracking.store import client_of
+
+    path: Path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    client_of(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def world(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A `tracked.World` in an empty working folder with a fresh store."""
+    from tracked import STORE, World
+
+    from sparsemill.tracking.store import create_store
+
+    monkeypatch.chdir(tmp_path)
+    Path("results/mlflow").mkdir(parents=True)
+    shutil.copy(migrated, "results/mlflow/mlflow.db")
+    create_store(STORE, {"uri": "", "experiments": ["demo"], "root": "results/mlflow"})
+    return World()

@@ -9,8 +9,8 @@ import mlflow
 import pandas as pd
 import pytest
 from sentence_transformers.sparse_encoder import SparseEncoder
-from test_tracking import SPEC, STORE
 from tiny import WORDS, idf_table, save_language_model
+from tracked import SPEC, STORE
 
 from sparsemill import manifest
 from sparsemill.files import write_json

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from test_tracking import SPEC, STORE, World, script
+from tracked import SPEC, STORE, World, script
 
 from sparsemill.tracking.live import LiveRun
 from sparsemill.tracking.publish import publish

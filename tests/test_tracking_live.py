@@ -1,0 +1,98 @@
+"""Curves that stream while training runs, and a store out of reach."""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tracked import CURVE, STORE, TRAINING, World, all_runs, by_key, live, publish_all, unreachable, verified
+
+from sparsemill.files import canonical_json, text_hash, write_json
+from sparsemill.job import Job
+from sparsemill.tracking.live import LiveRun, open_stream
+from sparsemill.tracking.store import create_store, open_store
+
+
+def test_a_live_run_is_resumed_and_adopted(world: World) -> None:
+    killed = live()
+    killed.log(CURVE[0])
+    killed.log(CURVE[1])
+    killed.close("KILLED")
+    resumed = live()
+    assert resumed.run_id == killed.run_id
+    for record in CURVE[1:]:
+        resumed.log(record | {"time": 1.8e9})
+    resumed.close()
+    folders = world.build()
+    publication = publish_all(folders)
+    assert publication.runs["models/ours/seed-0"].run_id == killed.run_id
+    store = open_store(STORE)
+    run = by_key(store)["models/ours/seed-0"]
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "finetune ours seed-0"
+    assert run.data.tags["content"] == world.contents["models/ours/seed-0"]
+    assert [p.step for p in store.client.get_metric_history(run.info.run_id, "loss")] == [1, 2, 3]
+    assert run.data.metrics["wall_seconds"] == 2.5
+    assert len(all_runs(store)) == len(folders) + 2
+
+
+@pytest.mark.parametrize("other", ["spec", "values"])
+def test_a_live_run_of_another_training_is_superseded(world: World, other: str) -> None:
+    stray = live({**TRAINING, "learning_rate": 1.0} if other == "spec" else TRAINING)
+    stray.log(CURVE[0] | {"loss": 9.0 if other == "values" else 1.0})
+    stray.close()
+    publication = publish_all(world.build())
+    store = open_store(STORE)
+    assert publication.runs["models/ours/seed-0"].run_id != stray.run_id
+    assert all_runs(store)[stray.run_id].data.tags["superseded_by"] == publication.runs["models/ours/seed-0"].run_id
+
+
+def test_live_failures_are_one_warning(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    run = live()
+    with caplog.at_level(logging.WARNING, "sparsemill.tracking"):
+        for _ in range(3):
+            run.log({"time": 0.0, "loss": 1.0})
+        run.close()
+    assert len(caplog.records) == 1
+
+
+def test_a_training_job_streams_into_the_run_that_publish_adopts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_exit: list[Callable[[], None]] = []
+    monkeypatch.setattr("atexit.register", at_exit.append)
+    spec = dict(TRAINING)
+    out = Path("results/models/ours/seed-0")
+    job = Job("finetune", "models/ours/seed-0", spec, {"store": [STORE]}, out, Path("state"), 1)
+    stream = open_stream(job)
+    stream(CURVE[0])
+    at_exit[0]()
+    run = next(iter(all_runs(open_store(STORE)).values()))
+    assert (run.info.run_name, run.info.status) == ("finetune ours seed-0", "FAILED")
+    assert run.data.metrics == {"loss": 1.0, "flops": 0.1}
+    assert run.data.tags["spec_hash"] == text_hash(canonical_json(spec))
+    job.inputs = {}
+    open_stream(job)(CURVE[1])
+    assert len(at_exit) == 1
+
+
+def test_an_unreachable_server_is_a_warning(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    folders = world.build()
+    unreachable()
+    caplog.clear()
+    start = time.monotonic()
+    with caplog.at_level(logging.WARNING, "sparsemill.tracking"):
+        publication = publish_all(folders)
+    assert time.monotonic() - start < 20
+    assert len(caplog.records) == 1
+    assert not publication.runs
+    assert len(publication.pending) == len(folders)
+    assert LiveRun.start(STORE, experiment="demo", key="k", run_name="n", spec={}) is None
+    write_json(Path("results/published/receipts.json"), publication.as_json())
+    report = verified(world, folders)
+    assert report["equal"] is None
+    # The next publish, with the store back, catches up.
+    create_store(STORE, {"uri": "", "experiments": ["demo"], "root": "results/mlflow"})
+    assert not publish_all(folders).pending
