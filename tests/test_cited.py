@@ -140,7 +140,7 @@ def test_mistakes_are_told_in_one_line() -> None:
         load(rows=rows)
     with pytest.raises(UserError, match="no published table 'y'"):
         load(published=["y"])
-    with pytest.raises(UserError, match="names a system, or a published row"):
+    with pytest.raises(UserError, match="names a system, a training set, or a published row"):
         load(rows=[{"label": "nothing"}])
 
 

@@ -159,7 +159,7 @@ def render(frame: Any, folder: Path) -> dict[str, str]:
 
 
 def verified(world: World, folders: list[Path]) -> dict[str, Any]:
-    kinds = {"evaluations": "evaluation", "sparsity": "sparsity"}
+    kinds = {"evaluations": "evaluation", "sparsity": "sparsity", "training_pairs": "training_pairs"}
     chosen = [folder for folder in folders if folder.parts[1] in kinds]
     grouped = {kind: [f for f in chosen if kinds[f.parts[1]] == kind] for kind in FILES}
     frame = collect(grouped)

@@ -79,6 +79,31 @@ rule mine_candidates:
         command("mine_candidates")
 
 
+rule count_pairs:
+    # Tuples of a training set's sources, and the queries that filter and sampling leave.
+    input:
+        unpack(parents("training_pairs/{training_set}")),
+    output:
+        manifest=path("training_pairs/{training_set}/manifest.json"),
+        counts=path("training_pairs/{training_set}/training_pairs.json"),
+    log:
+        path("logs/training_pairs/{training_set}.log"),
+    benchmark:
+        path("benchmarks/training_pairs/{training_set}.tsv")
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        inputs=inputs("training_pairs/{training_set}"),
+        out=out("training_pairs/{training_set}"),
+        key=key("training_pairs/{training_set}"),
+        spec=spec(specs.count_pairs, "training_set"),
+    shell:
+        command("count_pairs")
+
+
 rule find_false_negatives:
     # Marks of candidates that a teacher takes for relevant.
     input:

@@ -57,18 +57,30 @@ class Qrel(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A collection before it is written; documents and queries can be read once."""
+    """A collection before it is written; documents and queries can be read once.
+
+    Attributes:
+        documents: in the order of the corpus.
+        queries: of the split.
+        qrels: judgements by split.
+        rows: of a file of pairs, how many it has.
+    """
 
     documents: Iterator[Document]
     queries: Iterator[Query]
     qrels: dict[str, list[Qrel]]
+    rows: int | None = None
 
 
 Item = TypeVar("Item", Document, Query)
 
 
 def write_collection(
-    folder: Path, documents: Iterable[Document], queries: Iterable[Query], qrels: Mapping[str, Sequence[Qrel]]
+    folder: Path,
+    documents: Iterable[Document],
+    queries: Iterable[Query],
+    qrels: Mapping[str, Sequence[Qrel]],
+    rows: int | None = None,
 ) -> dict[str, Any]:
     """Check a collection and write it into `folder`, which exists.
 
@@ -77,10 +89,11 @@ def write_collection(
         documents: read once, in the order of the corpus.
         queries: read once; those without a judgement are kept.
         qrels: split name -> judgements. A judgement that is repeated word for word is kept once.
+        rows: of the file of pairs that it comes from, if it does.
 
     Returns:
         Facts for the manifest: `documents`, `empty_documents`, `splits` (sorted names), `queries` and `judgements`
-        (per split: queries with a judgement, judgements), `repeated_judgements`.
+        (per split: queries with a judgement, judgements), `repeated_judgements`; `rows` of a file of pairs.
 
     Raises:
         UserError: no documents; an empty or repeated id, or one with control characters; text that is not Unicode; a
@@ -89,13 +102,13 @@ def write_collection(
     document_ids, empty = _write_documents(folder / "corpus.parquet", documents)
     query_ids: set[str] = set()
     _write(folder / "queries.parquet", QUERIES, _checked(queries, query_ids, "query"))
-    rows: list[tuple[str, str, str, int]] = []
+    judged: list[tuple[str, str, str, int]] = []
     for split in sorted(qrels):
-        rows.extend((split, *qrel) for qrel in _distinct(split, qrels[split]))
+        judged.extend((split, *qrel) for qrel in _distinct(split, qrels[split]))
         _check_known(split, "query", {qrel.query_id for qrel in qrels[split]} - query_ids)
         _check_known(split, "document", {qrel.doc_id for qrel in qrels[split]} - document_ids)
-    _write(folder / "qrels.parquet", QRELS, rows)
-    repeated = sum(map(len, qrels.values())) - len(rows)
+    _write(folder / "qrels.parquet", QRELS, judged)
+    repeated = sum(map(len, qrels.values())) - len(judged)
     if repeated:
         logger.warning("%d judgements are repeated word for word; each is kept once", repeated)
     return {
@@ -103,8 +116,9 @@ def write_collection(
         "empty_documents": empty,
         "splits": sorted(qrels),
         "queries": {split: len({qrel.query_id for qrel in qrels[split]}) for split in sorted(qrels)},
-        "judgements": {split: sum(row[0] == split for row in rows) for split in sorted(qrels)},
+        "judgements": {split: sum(row[0] == split for row in judged) for split in sorted(qrels)},
         "repeated_judgements": repeated,
+        **({} if rows is None else {"rows": rows}),
     }
 
 

@@ -195,4 +195,4 @@ def read_pairs(
         raise UserError(f"{path}: has {rows} rows, but `lines` expects {lines}; fetch the file again")
     if empty:
         logger.warning("%s: %d of %d rows pair no two different texts and are left out", path, empty, rows)
-    return Source(_distinct_documents(_pairs(path, kind, columns)), iter(queries.values()), {split: qrels})
+    return Source(_distinct_documents(_pairs(path, kind, columns)), iter(queries.values()), {split: qrels}, rows)

@@ -110,7 +110,7 @@ def _shown(study: Study) -> Iterator[Reference]:
     systems = system_names(study)
     places = [*study.collections, *study.groups]
     for name, table in study.tables.items():
-        yield from _cited(study, name)
+        yield from _cited_and_counted(study, name)
         for row in table.measured_rows:
             yield f"tables.{name}.rows", row.system, systems, SYSTEM
             for other in row.compare:
@@ -141,7 +141,7 @@ def _shown(study: Study) -> Iterator[Reference]:
         yield "expected.collection", expected.collection, places, "collection or group"
 
 
-def _cited(study: Study, name: str) -> Iterator[Reference]:
+def _cited_and_counted(study: Study, name: str) -> Iterator[Reference]:
     table = study.tables[name]
     for entry in table.published:
         yield f"tables.{name}.published", entry, study.published, "published table"
@@ -149,6 +149,8 @@ def _cited(study: Study, name: str) -> Iterator[Reference]:
     for row in table.rows:
         if row.published is not None:
             yield f"tables.{name}.rows.published", row.published, rows, "published row"
+        if row.training_set:
+            yield f"tables.{name}.rows", row.training_set, study.training_sets, "training set"
 
 
 def _engines(study: Study) -> Iterator[Reference]:

@@ -67,6 +67,14 @@ def _candidates(study: Study, training_set: str) -> Edges:
     return {"collection": [f"collections/{chosen.collection}"], "run": runs}
 
 
+def _pair_counts(study: Study, training_set: str) -> Edges:
+    sets = members(study, training_set)
+    return {
+        "collection": [f"collections/{judged(study, name).collection}" for name in sets],
+        "candidates": [f"candidates/{name}" for name in sets],
+    }
+
+
 def _shards_of_scores(study: Study, training_set: str, teacher: str) -> list[str]:
     return [f"scores/{training_set}/{teacher}/shard-{shard}" for shard in range(study.shards)]
 
@@ -297,6 +305,8 @@ def upstream(study: Study, key: str) -> Edges:  # noqa: PLR0911, PLR0912  (one l
             return _mining(study, training_set, miner)
         case ["candidates", training_set]:
             return _candidates(study, training_set)
+        case ["training_pairs", training_set]:
+            return _pair_counts(study, training_set)
         case ["false_negatives", training_set]:
             return _false_negatives(study, training_set)
         case ["scores", training_set, teacher, _]:

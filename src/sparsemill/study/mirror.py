@@ -14,6 +14,7 @@ def measured(study: Study) -> dict[str, list[str]]:
         "sparsity": plan.costs(study, "sparsity"),
         "latency": plan.costs(study, "latency"),
         "index_size": plan.costs(study, "index_size"),
+        "training_pairs": plan.pair_counts(study),
         **{kind: plan.times(study, kind) for kind in KINDS},
     }
 

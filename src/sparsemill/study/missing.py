@@ -54,16 +54,18 @@ def _config(study: Study) -> str:
 def _table(study: Study, table: Table, exists: Exists) -> Table:
     places = [column.collection for column in table.measured_columns]
     missing = {row.system: lacking(study, row.system, places, exists) for row in table.measured_rows}
-    rows = [_row(study, row, missing) for row in table.rows]
+    uncounted = {name: [key] for name in table.counted_sets if not exists(key := f"training_pairs/{name}")}
+    rows = [_row(study, row, missing, uncounted) for row in table.rows]
     return table.model_copy(update={"rows": rows})
 
 
-def _row(study: Study, row: Row, missing: dict[str, list[str]]) -> Row:
-    lost = missing.get(row.system, [])
+def _row(study: Study, row: Row, missing: dict[str, list[str]], uncounted: dict[str, list[str]]) -> Row:
+    lost = uncounted.get(row.training_set, []) if row.training_set else missing.get(row.system, [])
     if not lost:
         return row.model_copy(update={"compare": [other for other in row.compare if not missing[other]]})
     more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
     command = f"snakemake --cores all {study.results}/{lost[0]}/manifest.json --config {_config(study)}{more}"
-    label, published = row.label or row.system, row.published or row.system
+    label, published = row.label or row.name, row.published or row.name
     note = "; ".join(filter(None, [row.note, f"{NOT_RUN}: {command}"]))
-    return row.model_copy(update={"system": "", "label": label, "published": published, "compare": [], "note": note})
+    emptied = {"system": "", "training_set": "", "compare": []}
+    return row.model_copy(update={**emptied, "label": label, "published": published, "note": note})

@@ -105,6 +105,12 @@ def times(study: Study, kind: str) -> list[str]:
     ]
 
 
+def pair_counts(study: Study) -> list[str]:
+    """Keys of the counts of training sets that tables show."""
+    shown = dict.fromkeys(name for table in study.tables.values() for name in table.counted_sets)
+    return [f"training_pairs/{name}" for name in shown]
+
+
 def findings(study: Study) -> list[str]:
     """Keys of what a study finds: tables, figures, pages of queries and collections, verdicts."""
     found = [f"tables/{table}" for table in study.tables] + [f"figures/{figure}" for figure in study.figures]

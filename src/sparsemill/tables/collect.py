@@ -16,6 +16,7 @@ from sparsemill.tables.tidy import Record, to_frame
 FILES = {
     "evaluation": "measures.json",
     "sparsity": "sparsity.json",
+    "training_pairs": "training_pairs.json",
     "latency": "latency.json",
     "index_size": "index_size.json",
     "engine_time": "engine_time.json",
@@ -23,6 +24,7 @@ FILES = {
 }
 # Numbers in those files that say how a value was measured, not what it is.
 _CIRCUMSTANCES = {"documents", "queries", "passes", "k", "server_cores", "client_cores"}
+_WITHOUT_ENGINE = ("sparsity", "training_pairs")
 _SEED = re.compile(r"seed-(\d+)")
 
 
@@ -31,7 +33,7 @@ def collect(folders: dict[str, list[Path]]) -> pd.DataFrame:
 
     Args:
         folders: kind (a key of `FILES`) -> artefact folders, whose manifests' spec says `system`,
-            `variant`, `collection` and, but for sparsity, `engine`.
+            `variant`, `collection` and, but for sparsity and pairs, `engine`.
 
     Raises:
         UserError: a file or a name is missing, a value is no number, or two artefacts hold the same value.
@@ -42,7 +44,7 @@ def collect(folders: dict[str, list[Path]]) -> pd.DataFrame:
 def _records(kind: str, folder: Path) -> Iterator[Record]:
     described = manifest.read(folder)
     system, variant, collection = (named(folder, described, name) for name in ("system", "variant", "collection"))
-    engine = "" if kind == "sparsity" else named(folder, described, "engine")
+    engine = "" if kind in _WITHOUT_ENGINE else named(folder, described, "engine")
     values = read_json(folder / FILES[kind])
     queries = values.get("queries", described["facts"].get("queries"))
     seed = _SEED.fullmatch(variant)

@@ -8,12 +8,17 @@ import pandas as pd
 
 from sparsemill.errors import UserError
 from sparsemill.evaluation.measures import is_ranking_measure
-from sparsemill.study.models import Column, Row, Table
+from sparsemill.study.models import PAIR_COUNTS, Column, Row, Table
 from sparsemill.tables.groups import Groups, missing_members, with_groups
 from sparsemill.tables.missing import missing_notes
 from sparsemill.tables.tidy import select
 
 LETTERS = "abcdefghijklmnoprstuvwxyz"  # q has no superscript in Unicode
+
+
+def number_text(value: float, digits: int) -> str:
+    """A value with its decimals; large counts get thousands' separators."""
+    return f"{value:,.{digits}f}" if abs(value) >= 10_000 else f"{value:.{digits}f}"
 
 
 class Mark(NamedTuple):
@@ -65,7 +70,7 @@ class Cell(NamedTuple):
         """The rounded value, with its deviation if there is one."""
         if self.mean is None:
             return missing
-        shown = f"{self.mean:.{self.digits}f}"
+        shown = number_text(self.mean, self.digits)
         return shown if self.std is None else f"{shown}{plus_minus}{self.std:.{self.digits}f}"
 
 
@@ -125,7 +130,7 @@ def layout(
         for column in table.columns
     ]
     lines = [
-        Line(row.system, row.label or row.system, row.note, [cells[position] for cells in columns])
+        Line(row.name, row.label or row.name, row.note, [cells[position] for cells in columns])
         for position, row in enumerate(table.rows)
     ]
     legend = _legend(table, letters, significance) if significance and letters else []
@@ -138,7 +143,11 @@ def layout(
 
 
 def _select(frame: pd.DataFrame, row: Row, column: Column, engines: Mapping[str, str]) -> pd.DataFrame:
-    if not row.system or column.cited:
+    if column.cited:
+        return frame.iloc[:0]
+    if column.measure in PAIR_COUNTS:
+        return select(frame, row.training_set, "", column.measure, engines=engines)
+    if not row.system:
         return frame.iloc[:0]
     return select(frame, row.system, column.collection, column.measure, engines=engines)
 

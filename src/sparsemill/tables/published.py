@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sparsemill.study.missing import NOT_RUN
-from sparsemill.tables.layout import Cell, Cited, Layout, Line
+from sparsemill.tables.layout import Cell, Cited, Layout, Line, number_text
 
 APPROXIMATE = {"digitised": "≈", "recalled": "~"}
 """Evidence -> the sign before a value that is no more than a hint."""
@@ -61,11 +61,6 @@ def _legend(lines: Sequence[Line], published: Mapping[str, Any]) -> list[str]:
 def footnotes(numbers: Sequence[int]) -> str:
     """Numbers of footnotes as Unicode superscripts."""
     return ",".join(map(str, numbers)).translate(_SUPERSCRIPTS)
-
-
-def number_text(value: float, digits: int) -> str:
-    """A value with its decimals; large counts get thousands' separators."""
-    return f"{value:,.{digits}f}" if abs(value) >= 10_000 else f"{value:.{digits}f}"
 
 
 def cited_text(cell: Cell) -> str:

@@ -170,9 +170,9 @@ class Artefact:
         return tags | marks | self._place(spec)
 
     def _place(self, spec: dict[str, Any]) -> dict[str, str]:
-        """Tags of an artefact of one system; the spec has the last word, the key fills in."""
+        """Tags of an artefact of one system, or of a measured one; the spec has the last word, the key fills in."""
         at = self.address
-        if not at.system:
+        if not (at.system or self.measures):
             return {}
         collection, engine, *_ = *at.rest, "", ""
         place = {"system": at.system, "variant": at.variant, "collection": collection, "engine": ""}

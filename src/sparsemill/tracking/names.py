@@ -33,6 +33,7 @@ STAGES = {
 MEASURE_FILES = {
     "evaluations": "measures.json",
     "sparsity": "sparsity.json",
+    "training_pairs": "training_pairs.json",
     "latency": "latency.json",
     "index_size": "index_size.json",
     "engine_time": "engine_time.json",
@@ -41,7 +42,10 @@ MEASURE_FILES = {
 # Numbers in those files that say how a value was measured, not what it is (as in `sparsemill.tables.collect`).
 CIRCUMSTANCES = ("documents", "queries", "passes", "k", "server_cores", "client_cores")
 # What belongs to a study and not to one system.
-STUDY_HEADS = ("tidy", "tables", "figures", "sweeps", "significance", "expected", "explain", "pages", "report")
+STUDY_HEADS = (
+    *("training_pairs", "tidy", "tables", "figures", "sweeps"),
+    *("significance", "expected", "explain", "pages", "report"),
+)
 
 
 class Address(NamedTuple):

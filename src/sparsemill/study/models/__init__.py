@@ -21,7 +21,7 @@ from sparsemill.study.models.sources import (
     Weights,
 )
 from sparsemill.study.models.study import Study
-from sparsemill.study.models.tables import Column, Expected, Figure, Row, Sweep, Table
+from sparsemill.study.models.tables import PAIR_COUNTS, Column, Expected, Figure, Row, Sweep, Table
 from sparsemill.study.models.teachers import (
     SIAMESE,
     Bm25Teacher,
@@ -40,6 +40,7 @@ from sparsemill.study.models.training_sets import MixtureSet, PairSet, TrainingS
 __all__ = [
     "BUILT_IN",
     "LATER",
+    "PAIR_COUNTS",
     "SIAMESE",
     "Backbone",
     "BeirFolder",

@@ -7,14 +7,21 @@ from pydantic import Field, model_validator
 from sparsemill.study.models.base import LATER, Measure, Model, Name, Positive, Scale
 from sparsemill.study.models.published import Tier
 
+PAIR_COUNTS = ("training tuples", "queries left")
+"""Measures of training sets: what their sources hold, and the queries that filter and sampling leave."""
+
 
 class Row(Model):
-    """A row of a table: a system and what it is compared with, or published values alone."""
+    """A row of a table: a system and what it is compared with, a training set, or published values alone."""
 
     system: Name | Literal[""] = Field(
         default="",
         description="an experiment, a released checkpoint, a teacher, or an ensemble (fusion of its teachers' runs); "
         "empty: the row is cited, nothing of it is run",
+    )
+    training_set: Annotated[Name | Literal[""], LATER] = Field(
+        default="",
+        description="instead of a system: a training set, whose pairs are counted (all, of a mixture)",
     )
     label: str = Field(default="", description="what the table calls it (empty: its name)")
     note: str = Field(default="", description="footnote of the row")
@@ -25,9 +32,18 @@ class Row(Model):
 
     @model_validator(mode="after")
     def _is_of_something(self) -> "Row":
-        if not self.system and (self.published is None or self.compare):
-            raise ValueError("a row names a system, or a published row and nothing to compare with")
+        if self.system and self.training_set:
+            raise ValueError("a row names a system or a training set, not both")
+        if not self.system and self.compare:
+            raise ValueError("a row without a system has nothing to compare with")
+        if not (self.system or self.training_set or self.published):
+            raise ValueError("a row names a system, a training set, or a published row")
         return self
+
+    @property
+    def name(self) -> str:
+        """The system or the training set; empty for a cited row."""
+        return self.system or self.training_set
 
 
 class Column(Model):
@@ -35,7 +51,8 @@ class Column(Model):
 
     measure: Measure = Field(
         description="`nDCG@10`, `MRR@10`, `R@100`, `FLOPS`, `tokens/doc`, `latency/BM25`, "
-        "`exact:latency/bm25@1000` (engine alone), `lucene:p99_ms@10-clients` ..."
+        "`exact:latency/bm25@1000` (engine alone), `lucene:p99_ms@10-clients` ...; of training sets "
+        "`training tuples` and `queries left`"
     )
     collection: Name = Field(description="where it is measured")
     label: str = Field(default="", description="title of the column (empty: the measure)")
@@ -66,8 +83,15 @@ class Table(Model):
 
     @property
     def measured_columns(self) -> list[Column]:
-        """The columns that something is measured for."""
-        return [column for column in self.columns if not column.cited]
+        """The columns that systems are measured for."""
+        return [column for column in self.columns if not (column.cited or column.measure in PAIR_COUNTS)]
+
+    @property
+    def counted_sets(self) -> list[str]:
+        """The training sets whose pairs are counted for it."""
+        if not any(column.measure in PAIR_COUNTS and not column.cited for column in self.columns):
+            return []
+        return [row.training_set for row in self.rows if row.training_set]
 
 
 class Figure(Model):

@@ -52,7 +52,14 @@ from sparsemill.study.specs.sources import (
     shard_count,
     train_cross_encoder,
 )
-from sparsemill.study.specs.training import find_false_negatives, finetune, mine_candidates, pretrain, trained_facts
+from sparsemill.study.specs.training import (
+    count_pairs,
+    find_false_negatives,
+    finetune,
+    mine_candidates,
+    pretrain,
+    trained_facts,
+)
 
 __all__ = [
     "SERVED",
@@ -66,6 +73,7 @@ __all__ = [
     "collect_results",
     "connection_facts",
     "count_idf",
+    "count_pairs",
     "embed_teacher",
     "encode_corpus",
     "evaluate_run",

@@ -21,6 +21,7 @@ VERSIONS = {
     "aggregate_scores": 1,
     "mine_candidates": 2,
     "find_false_negatives": 1,
+    "count_pairs": 1,
     "train_cross_encoder": 1,
     "pretrain": 2,
     "finetune": 2,

@@ -6,7 +6,7 @@ from sparsemill.study.models import (
     Study,
     Training,
 )
-from sparsemill.study.specs.base import Spec, dump, versioned
+from sparsemill.study.specs.base import Spec, dump, identity, versioned
 from sparsemill.study.specs.retrieval import code
 from sparsemill.study.training_sets import judged, members
 
@@ -17,6 +17,12 @@ def mine_candidates(study: Study, training_set: str) -> Spec:
     return versioned(
         "mine_candidates", dump(chosen, exclude={"false_negatives"} | ({"top"} if chosen.windows else set()))
     )
+
+
+def count_pairs(study: Study, training_set: str) -> Spec:
+    """The splits that are learned from, of each of its sets."""
+    splits = [judged(study, name).split for name in members(study, training_set)]
+    return versioned("count_pairs", {**identity(training_set, "fixed", "", ""), "splits": splits})
 
 
 def find_false_negatives(study: Study, training_set: str) -> Spec:
