@@ -73,6 +73,13 @@ def test_a_figure_without_a_value_is_refused() -> None:
         plots.points(FIGURE.model_copy(update={"y": "AP"}), FRAME, engines=ENGINES)
 
 
+def test_a_curve_is_named_by_what_its_members_share() -> None:
+    assert plots._curve_label("s--lambda_d-1", {}) == "s: lambda_d"
+    assert plots._curve_label("s--scale-10--temperature-2", {}) == "scale-10: temperature"
+    assert plots._curve_label("s--a-1--b-2--c-3", {}) == "a-1, b-2: c"
+    assert plots._curve_label("s--scale-10--temperature-2", {"s--scale-10": "S = 10"}) == "S = 10: temperature"
+
+
 def test_the_tradeoff_names_everything_it_shows_and_its_bytes_do_not_change(tmp_path: Path) -> None:
     files = []
     for name in ("one", "two"):

@@ -205,8 +205,10 @@ def _label(system: str, labels: Mapping[str, str], *, in_curve: bool) -> str:
 
 
 def _curve_label(member: str, labels: Mapping[str, str]) -> str:
+    """What the members of a curve share, and the key they differ in: `s: lambda_d`, `idf-yes: lambda_d`."""
     prefix, _, last = member.rpartition(CURVE)
-    return f"{labels.get(prefix, prefix)}: {last.partition('-')[0]}"
+    sweep, *others = prefix.split(CURVE)
+    return f"{labels.get(prefix) or ', '.join(others) or sweep}: {last.partition('-')[0]}"
 
 
 def _draw_lines(axes: Any, lines: Sequence[Point], labels: Mapping[str, str]) -> None:
