@@ -28,7 +28,7 @@ results/report.html: results/verified/manifest.json
 	@$(BIN)/python -m sparsemill.tracking.report $@
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)
 	$(BIN)/ruff check src tests workflow benchmarks

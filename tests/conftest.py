@@ -13,6 +13,12 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
+FIRST = ["test_end_to_end.py", "test_dag.py"]
+"""Modules that take minutes: begun last, they would leave the other worker with nothing to do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +52,27 @@ def world(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> An
     shutil.copy(migrated, "results/mlflow/mlflow.db")
     create_store(STORE, {"uri": "", "experiments": ["demo"], "root": "results/mlflow"})
     return World()
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> None:
+    """Stages compute on the threads they are given; runs that are compared with them must do the same."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a training of `trained.run` reads: a tiny model, invented texts, candidates and targets."""
+    from tiny import write_inputs
+
+    return write_inputs(tmp_path_factory.mktemp("inputs"))
+
+
+@pytest.fixture(scope="module")
+def whole(one_thread: None, inputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run of `trained.run`."""
+    from trained import run
+
+    folder = tmp_path_factory.mktemp("whole")
+    run(inputs, folder)
+    return folder

@@ -100,7 +100,7 @@ MOMENTS: dict[str, tuple[Callable[[], None], dict[str, Any], int]] = {
 
 def main(inputs: dict[str, Any], folder: Path) -> None:
     """Start one child per moment and see that each was killed."""
-    from test_training import run
+    from trained import run
 
     for name, (arrange, options, _) in MOMENTS.items():
         child = os.fork()

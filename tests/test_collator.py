@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import tokenizer, write_inputs
+from tiny import tokenizer
 
 from sparsemill.data.candidates import Candidate, write_candidates
 from sparsemill.data.collection import Document, Query, read_queries, write_collection
@@ -63,11 +63,6 @@ def test_a_positive_is_never_excluded_from_its_own_row() -> None:
     for in_batch in ("none", "documents", "positives"):
         own, excluded = excluded_negatives(RECORDS, POSITIVES, in_batch=in_batch, local=range(3))
         assert not excluded[np.arange(3), own].any()
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return write_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 class Rows:

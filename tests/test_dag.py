@@ -30,6 +30,7 @@ OUTPUTS = {
     "normalize_scores": ["scores.parquet"],
     "aggregate_scores": ["scores.parquet"],
     "mine_candidates": ["candidates.parquet"],
+    "count_pairs": ["training_pairs.json"],
     "find_false_negatives": ["dropped.npy"],
     "train_cross_encoder": ["metrics.jsonl", "model/model.safetensors"],
     "pretrain": ["metrics.jsonl"],

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 from killed import MOMENTS
-from test_training import contents, records, run, timeless
 from tiny import input_places, write_inputs
+from trained import contents, records, run, timeless
 
 
 @pytest.fixture(scope="module")

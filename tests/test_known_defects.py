@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
-from test_training import run
-from tiny import SPECIAL, TOKENS, WORDS, padded, rows, save_language_model, tokenizer, write_inputs
+from tiny import SPECIAL, TOKENS, WORDS, padded, rows, save_language_model, tokenizer
 from torch import Tensor, nn
+from trained import run
 
 from sparsemill.data.collection import Document, Query
 from sparsemill.ensemble.normalise import normalise
@@ -93,11 +93,6 @@ def total(*arguments: Any, **options: Any) -> float:
 
 def load(**config: Any) -> Study:
     return load_study(config, ROOT / "config")
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return write_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------

@@ -1,50 +1,22 @@
-"""OpenSearch at the level of its protocol: a fake checks the requests and scores with Lucene's FeatureField."""
+"""OpenSearch at the level of its protocol: ingest, retries, connections and requests, checked by a fake."""
 
 import asyncio
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from fake_opensearch import Cluster, running
+from ingested import IDS, NAME, VECTORS, build, entry
 from pydantic import ValidationError
 from scipy import sparse
-from sparse_texts import real_vectors
 
 from sparsemill.errors import UserError
 from sparsemill.retrieval import opensearch_build, opensearch_client
-from sparsemill.retrieval.clusters import build_cluster, index_name, open_cluster
-from sparsemill.retrieval.engine import Statistics
-from sparsemill.retrieval.exact import ExactIndex, build_exact
-from sparsemill.retrieval.opensearch_bodies import bulk_lines, feature_names, index_body, pipeline_body, query_body
-from sparsemill.retrieval.opensearch_build import in_chunks
-from sparsemill.retrieval.two_phase import Found, TwoPhase, search_two_phase
-from sparsemill.retrieval.vectors import Shard, read_shard, write_shard
+from sparsemill.retrieval.clusters import index_name, open_cluster
+from sparsemill.retrieval.vectors import Shard, write_shard
 from sparsemill.serving.load import Burst, Target, send
-from sparsemill.study.models.engines import OpenSearchEngine
 
 pytest.importorskip("opensearchpy")
-
-WORDS = ["a.b", '"', "é", "c"]
-VECTORS = sparse.csr_matrix(
-    np.array([[1, 0, 0, 0.5], [0, 0, 0, 0], [0, 2, 3, 0], [0, 0, 1, 1]], dtype=np.float32),
-)
-IDS = ["1", "nothing", "a/b c?*", "é"]
-NAME = index_name("test", "indexes/Ours/seed-0/x/os", "one")
-
-
-def entry(address: str, **keys: Any) -> dict[str, Any]:
-    return OpenSearchEngine(kind="opensearch", address=address, retries=3, **keys).model_dump()
-
-
-def build(
-    folder: Path, shards: list[Path], spec: dict[str, Any], *, name: Any = NAME, words: Any = WORDS
-) -> Statistics:
-    folder.mkdir(exist_ok=True)
-    return build_cluster(folder, shards, vocabulary=words, name=name, spec=spec, connection=spec)
 
 
 @pytest.fixture
@@ -68,83 +40,6 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     for module in (opensearch_client, opensearch_build):
         monkeypatch.setattr(module.time, "sleep", waited.append)
     return waited
-
-
-# --- bodies ------------------------------------------------------------------------------------------------------
-
-
-def test_bodies_are_those_of_the_documentation() -> None:
-    plain = index_body(entry("http://x"))
-    assert plain["mappings"]["properties"]["vector"] == {"type": "rank_features"}
-    assert plain["settings"]["index"]["sort.field"] == "position"
-    seismic = index_body(entry("http://x", field="sparse_vector", query="ann", seismic={"n_postings": 300}))
-    assert seismic["settings"]["index"]["sparse"] is True
-    assert seismic["mappings"]["properties"]["vector"] == {
-        "type": "sparse_vector",
-        "method": {
-            "name": "seismic",
-            "parameters": {
-                "n_postings": 300,
-                "cluster_ratio": 0.1,
-                "summary_prune_ratio": 0.4,
-                "approximate_threshold": 1_000_000,
-                "quantization_ceiling_ingest": 3.0,
-                "quantization_ceiling_search": 16.0,
-            },
-        },
-    }
-    assert pipeline_body(entry("http://x")["two_phase"]) == {
-        "request_processors": [
-            {
-                "neural_sparse_two_phase_processor": {
-                    "two_phase_parameter": {"prune_ratio": 0.4, "expansion_rate": 5.0, "max_window_size": 10000}
-                }
-            }
-        ]
-    }
-    assert query_body({"hi": 4.5}, 7)["query"] == {"neural_sparse": {"vector": {"query_tokens": {"hi": 4.5}}}}
-    ann = query_body({"10": 4.5}, 7, ann={"top_n": 10, "heap_factor": 1.0})["query"]["neural_sparse"]["vector"]
-    assert ann["method_parameters"] == {"k": 7, "top_n": 10, "heap_factor": 1.0}
-
-
-def test_bulk_lines_bring_every_weight_over_unchanged() -> None:
-    random = np.random.default_rng(0)
-    matrix = sparse.random(50, 30, density=0.5, format="csr", dtype=np.float32, rng=random)
-    matrix.data = (matrix.data * 10.0 ** random.integers(-20, 20, matrix.nnz)).astype(np.float32)
-    shard = Shard([f"d{row}" for row in range(50)], matrix)
-    names = feature_names("sparse_vector", [""] * 30)
-    for row, (doc_id, text) in enumerate(bulk_lines(shard, 100, names)):
-        action, source, end = text.split("\n")
-        assert (json.loads(action), end) == ({"create": {"_id": doc_id}}, "")
-        found = json.loads(source)
-        assert (found["position"], found["tokens"]) == (100 + row, len(found["vector"]))
-        weights = {int(token): np.float32(weight) for token, weight in found["vector"].items()}
-        assert weights == dict(zip(matrix[row].indices.tolist(), matrix[row].data, strict=True))
-
-
-def test_limits_of_opensearch_are_told_before_it_is_asked() -> None:
-    with pytest.raises(UserError, match="a query weight is 65; OpenSearch takes weights up to 64"):
-        query_body({"a": 65.0}, 10)
-    with pytest.raises(UserError, match="sparse_vector tells 65536 tokens apart, the vocabulary has 65537"):
-        feature_names("sparse_vector", [""] * 65_537)
-    with pytest.raises(UserError, match="takes ids of 1 to 512 bytes"):
-        list(bulk_lines(Shard(["é" * 257], VECTORS[:1]), 0, WORDS))
-
-
-def test_requests_are_bounded_by_documents_and_by_bytes() -> None:
-    lines = [(str(number), "x" * size) for number, size in enumerate([4, 4, 4, 20, 4])]
-    ids = [[doc_id for doc_id, _ in chunk] for chunk in in_chunks(lines, documents=2, size=10)]
-    assert ids == [["0", "1"], ["2"], ["3"], ["4"]]
-
-
-def test_names_are_safe_and_differ_where_keys_do() -> None:
-    name = str(index_name("sparsemill", "indexes/../Übung*?/Seed-0/" + "x" * 300, "content"))
-    assert len(name) <= 150
-    assert name.replace("_", "").isalnum()
-    assert name == name.lower()
-    assert name.isascii()
-    assert index_name("a", "Ours", "1").family != index_name("a", "ours", "1").family
-    assert index_name("a", "ours", "1").family == index_name("a", "ours", "2").family
 
 
 # --- ingest ------------------------------------------------------------------------------------------------------
@@ -259,116 +154,7 @@ def test_certificates_are_checked_unless_the_config_says_otherwise() -> None:
         entry("http://x", query="ann")
 
 
-# --- search of real text -----------------------------------------------------------------------------------------
-
-
-class World(NamedTuple):
-    """A real collection in the fake and in the exact engine."""
-
-    address: str
-    folder: Path
-    queries: Any
-    documents: Any
-    exact: list[list[Any]]
-    cut: list[list[Any]]
-
-
-@contextmanager
-def served(shared: Path, folder: Path, collection: str) -> Iterator[World]:
-    shards, words, queries, documents = real_vectors(shared, folder, collection, queries=12)
-    with running(Cluster()) as address:
-        spec = entry(address)
-        statistics = build(folder / "index", shards, spec, words=words)
-        for name, part in (("exact", None), ("cut", feature_values)):
-            places = shards if part is None else [rewritten(shard, folder / f"cut-{shard.name}") for shard in shards]
-            (folder / name).mkdir()
-            assert build_exact(folder / name, places) == statistics
-        found = [ExactIndex(folder / name).search(queries, 1000) for name in ("exact", "cut")]
-        yield World(address, folder, queries, documents, *found)
-
-
-@pytest.fixture(scope="module")
-def world(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with served(shared, tmp_path_factory.mktemp("world"), "cranfield") as found:
-        yield found
-
-
-def feature_values(weights: np.ndarray) -> np.ndarray:
-    """What FeatureField keeps of float32 weights: sign, exponent and 8 bits, nine significant bits in all."""
-    return (weights.view(np.int32) >> 15 << 15).view(np.float32)
-
-
-def rewritten(shard: Path, folder: Path) -> Path:
-    ids, matrix = read_shard(shard)
-    matrix.data = feature_values(matrix.data)
-    folder.mkdir()
-    write_shard(folder, Shard(ids, matrix))
-    return folder
-
-
-def check_ranking(found: list[Any], expected: list[Any], *, tolerance: float = 2e-6) -> None:
-    """Equal scores rank by rank, and the same documents where scores are not tied with the last one."""
-    np.testing.assert_allclose([hit.score for hit in found], [hit.score for hit in expected], rtol=tolerance)
-    last = expected[-1].score * (1 + tolerance)
-    assert {hit.doc_id for hit in expected if hit.score > last} <= {hit.doc_id for hit in found}
-
-
-def test_scores_are_the_exact_engines_up_to_nine_significant_bits(world: World) -> None:
-    check_nine_bits(world)
-
-
-@pytest.mark.parametrize("collection", ["scifact", "nfcorpus"])
-def test_so_they_are_on_other_collections(shared: Path, tmp_path: Path, collection: str) -> None:
-    with served(shared, tmp_path, collection) as other:
-        check_nine_bits(other)
-
-
-def check_nine_bits(world: World) -> None:
-    found = open_cluster(world.folder / "index", entry(world.address), entry(world.address)).search(world.queries, 1000)
-    for theirs, cut, exact in zip(found, world.cut, world.exact, strict=True):
-        assert len(theirs) == len(exact) > 500
-        # The very ranking of vectors cut to nine bits ...
-        check_ranking(theirs, cut)
-        # ... and of the vectors themselves within the 2^-8 that the cut takes at most.
-        scores = {hit.doc_id: hit.score for hit in exact}
-        for hit in theirs:
-            full = scores.get(hit.doc_id, exact[-1].score)
-            assert hit.score <= full * (1 + 1e-6)
-            assert hit.doc_id not in scores or hit.score >= full * (1 - 2**-8 - 1e-6)
-
-
-def test_equal_scores_are_in_the_order_of_the_corpus(world: World) -> None:
-    frequent = int(world.documents.getnnz(axis=0).argmax())
-    ones = sparse.csr_matrix((np.float32([1.0]), ([0], [frequent])), shape=(1, world.queries.shape[1]))
-    (found,) = open_cluster(world.folder / "index", entry(world.address), entry(world.address)).search(ones, 1000)
-    (expected,) = ExactIndex(world.folder / "cut").search(ones, 1000)
-    assert len({hit.score for hit in found}) < len(found)
-    assert found == expected
-
-
-def test_two_phases_are_those_of_the_pure_function(world: World) -> None:
-    settings = TwoPhase(prune_ratio=0.6, expansion_rate=2.0, max_window_size=200)
-    spec = entry(world.address, query="two_phase", two_phase=settings._asdict())
-    found = open_cluster(world.folder / "index", spec, spec).search(world.queries, 100)
-    documents = world.documents.copy()
-    documents.data = feature_values(documents.data)
-    index = ExactIndex(world.folder / "cut")
-    numbers = {doc_id: number for number, doc_id in enumerate((world.folder / "cut" / "ids.txt").read_text().split())}
-
-    def first(queries: Any, window: int) -> list[Found]:
-        hits = index.search(queries, window)
-        places = [np.array([numbers[hit.doc_id] for hit in one]) for one in hits]
-        return [Found(place, np.float32([hit.score for hit in one])) for place, one in zip(places, hits, strict=True)]
-
-    def rescore(query: Any, kept: np.ndarray) -> np.ndarray:
-        return (query @ documents[kept].T).toarray()[0]
-
-    expected = search_two_phase(world.queries, 100, settings, first=first, rescore=rescore)
-    for theirs, ours in zip(found, expected, strict=True):
-        np.testing.assert_allclose([hit.score for hit in theirs], ours.scores, rtol=2e-6)
-    assert found != [hits[:100] for hits in world.cut]
-    with pytest.raises(UserError, match="101 documents x expansion_rate 2 are more than max_window_size 200"):
-        open_cluster(world.folder / "index", spec, spec).search(world.queries, 101)
+# --- search ------------------------------------------------------------------------------------------------------
 
 
 def test_an_approximate_query_on_a_small_segment_is_exact(cluster: Cluster, shard: Path, tmp_path: Path) -> None:

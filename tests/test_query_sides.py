@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 from sentence_transformers.sparse_encoder import SparseEncoder
-from test_training import RECIPE, StoppedError, contents, run, stop_at, timeless
-from tiny import SPECIAL, TOKENS, rows, save_language_model, texts, write_inputs
+from tiny import SPECIAL, TOKENS, rows, save_language_model, texts
+from trained import RECIPE, StoppedError, contents, run, stop_at, timeless
 
 from sparsemill.errors import UserError
 from sparsemill.files import read_json
@@ -26,18 +26,10 @@ QUERIES = [
     "bal dom kix lum mer nor pax rul",
     "pal?",
 ]
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIAMESE = [(side, encoder) for side in ("lexical", "splade") for encoder in ("shared", "separate")]
 LEARNS = {"steps": 60, "log_steps": 20, "checkpoint_steps": 100, "learning_rate": 3e-3}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return write_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 def reopened(folder: Path) -> SparseEncoder:

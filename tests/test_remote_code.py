@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from configs import load
 from sentence_transformers.sparse_encoder import SparseEncoder
-from test_config import load
 from tiny import rows, save_language_model, texts
 
 from sparsemill.errors import UserError

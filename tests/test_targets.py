@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny import write_inputs
 
 from sparsemill.ensemble.aggregate import aggregate
 from sparsemill.ensemble.normalise import METHODS, normalise
@@ -26,11 +25,6 @@ def folder(path: Path, pairs: Pairs, scores: Any) -> Path:
     path.mkdir()
     write_scores(path / "scores.parquet", pairs, np.asarray(scores, dtype=np.float32))
     return path
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return write_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 def test_spans_of_equal_queries() -> None:

@@ -1,39 +1,22 @@
-"""Teachers: embeddings, caches and scores."""
+"""Teachers that embed texts: encoders, pooling, and blocks of documents."""
 
 import math
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from scipy import sparse
 from tiny import language_model, save_language_model, texts, tokenizer
 
-from sparsemill.data.candidates import Candidate, write_candidates
 from sparsemill.data.collection import Document
 from sparsemill.errors import UserError
 from sparsemill.study.models import DenseTeacher
 from sparsemill.teachers import embed as embedding
-from sparsemill.teachers import score
-from sparsemill.teachers.cache import EmbeddingCache, load_embeddings, save_joined, save_matrix
+from sparsemill.teachers.cache import save_joined
 from sparsemill.teachers.dense import DenseEncoder
 from sparsemill.teachers.embed import embed, embed_bm25
-from sparsemill.teachers.mapped_csr import MappedCsr
-from sparsemill.teachers.score import (
-    Candidates,
-    EmbeddingScorer,
-    Pairs,
-    read_candidates,
-    read_score_blocks,
-    read_scores,
-    score_candidates,
-    shard_bounds,
-    write_scores,
-)
 
 PACKAGE = {
     "kind": "package",
@@ -191,218 +174,3 @@ def test_a_stopped_shard_goes_on_where_it_was(folder: Path, tmp_path: Path, monk
     (tmp_path / "out").mkdir()
     assert save_joined(tmp_path / "out", "documents", found.documents) == (10, 32)
     assert np.array_equal(np.load(tmp_path / "out" / "documents.npy"), rows_of(found.documents))
-
-
-# --- caches -------------------------------------------------------------------------------------------------------
-
-
-def matrices() -> tuple[np.ndarray, np.ndarray]:
-    generator = np.random.default_rng(0)
-    queries, documents = (generator.normal(size=(count, 7)).astype(np.float32) for count in (5, 9))
-    queries[np.abs(queries) < 0.8] = 0
-    documents[np.abs(documents) < 0.8] = 0
-    return queries, documents
-
-
-@pytest.mark.parametrize("form", ["dense", "sparse"])
-def test_cache_scores_by_hand(form: str) -> None:
-    queries, documents = matrices()
-    cache = EmbeddingCache(*(sparse.csr_matrix(m) if form == "sparse" else m for m in (queries, documents)))
-    rows, columns = [3, 0, 3], [8, 8, 1, 0]
-    found = cache.matrix(rows, columns)
-    assert found.dtype == np.float32
-    assert np.allclose(found, [[queries[r] @ documents[c] for c in columns] for r in rows], atol=1e-5)
-    pairs = cache.pairs([3, 0, 3, 2], columns)
-    assert pairs.dtype == np.float32
-    assert np.allclose(
-        pairs, [queries[r] @ documents[c] for r, c in zip([3, 0, 3, 2], columns, strict=True)], atol=1e-5
-    )
-
-
-@pytest.mark.parametrize("form", ["dense", "sparse"])
-@pytest.mark.parametrize("cuts", [[0, 9], [0, 4, 9], [0, 3, 3, 9]])
-def test_shards_of_documents_are_joined(tmp_path: Path, form: str, cuts: list[int]) -> None:
-    queries, documents = matrices()
-    shape = sparse.csr_matrix if form == "sparse" else np.asarray
-    folders = []
-    for number, (start, end) in enumerate(pairwise(cuts)):
-        folders.append(tmp_path / str(number))
-        folders[-1].mkdir()
-        save_matrix(folders[-1], "documents", shape(documents[start:end]))
-    save_matrix(folders[0], "queries", shape(queries))
-    cache = load_embeddings(folders)
-    assert np.allclose(cache.matrix(range(5), range(9)), queries @ documents.T, atol=1e-5)
-
-
-@pytest.mark.parametrize("cuts", [[0, 9], [0, 4, 9], [0, 3, 3, 9]])
-@pytest.mark.parametrize("form", ["dense", "sparse"])
-def test_joined_files_are_those_of_the_whole(tmp_path: Path, form: str, cuts: list[int]) -> None:
-    """Byte for byte, whether a matrix was made at once or block by block."""
-    shape = sparse.csr_matrix if form == "sparse" else np.asarray
-    _, whole = matrices()
-    save_matrix(tmp_path, "whole", shape(whole))
-    save_joined(tmp_path, "joined", [shape(whole[start:end]) for start, end in pairwise(cuts)])
-    ending = ".npz" if form == "sparse" else ".npy"
-    assert (tmp_path / f"joined{ending}").read_bytes() == (tmp_path / f"whole{ending}").read_bytes()
-
-
-def test_a_mapped_matrix_is_the_one_that_was_saved(tmp_path: Path) -> None:
-    matrix = sparse.csr_matrix(matrices()[1])
-    matrix.data[3:5] = 0
-    matrix.eliminate_zeros()
-    save_matrix(tmp_path, "documents", matrix)
-    mapped = MappedCsr(tmp_path / "documents.npz")
-    assert mapped.shape == (9, 7)
-    for rows in ([], [8], [3, 3, 0, 8], range(9)):
-        found, expected = mapped[list(rows)], matrix[list(rows)]
-        assert (found != expected).nnz == 0
-        assert np.array_equal(found.indices, expected.indices)
-        assert found.dtype == np.float32
-    assert isinstance(mapped._values, np.memmap)
-    save_matrix(tmp_path, "empty", sparse.csr_matrix((3, 7), dtype=np.float32))
-    assert MappedCsr(tmp_path / "empty.npz")[[2, 0]].toarray().tolist() == [[0] * 7] * 2
-
-
-def test_a_matrix_that_cannot_be_mapped(tmp_path: Path) -> None:
-    sparse.save_npz(tmp_path / "small.npz", sparse.csr_matrix(matrices()[0]), compressed=True)
-    with pytest.raises(UserError, match="is compressed"):
-        MappedCsr(tmp_path / "small.npz")
-    with pytest.raises(UserError, match="no such file"):
-        MappedCsr(tmp_path / "none.npz")
-
-
-def test_matrices_are_saved_in_float32(tmp_path: Path) -> None:
-    save_matrix(tmp_path, "queries", np.ones((2, 3)))
-    save_matrix(tmp_path, "documents", sparse.csr_matrix(np.ones((2, 3))))
-    assert np.load(tmp_path / "queries.npy").dtype == np.float32
-    assert sparse.load_npz(tmp_path / "documents.npz").dtype == np.float32
-
-
-# --- scores -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("count", "shards"), [(10, 1), (10, 3), (2, 5), (0, 2), (12, 4)])
-def test_shards_cover_everything_evenly(count: int, shards: int) -> None:
-    bounds = [shard_bounds(count, shard=shard, shards=shards) for shard in range(shards)]
-    assert [item for start, end in bounds for item in range(start, end)] == list(range(count))
-    sizes = [end - start for start, end in bounds]
-    assert max(sizes) - min(sizes) <= 1
-
-
-@pytest.mark.parametrize(("shard", "shards"), [(3, 3), (-1, 3), (0, 0)])
-def test_a_shard_that_is_not_there_is_refused(shard: int, shards: int) -> None:
-    with pytest.raises(ValueError, match=f"shard {shard} of {shards}"):
-        shard_bounds(10, shard=shard, shards=shards)
-
-
-QUERY_IDS = [f"q{row}" for row in range(5)]
-DOCUMENT_IDS = [f"d{row}" for row in range(9)]
-
-
-def read(folder: Path, shard: int, shards: int) -> Candidates:
-    return read_candidates(folder, shard=shard, shards=shards, query_ids=QUERY_IDS, document_ids=DOCUMENT_IDS)
-
-
-@pytest.mark.parametrize("group", [1, 2, 7, 1 << 20])
-def test_shards_hold_whole_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: int) -> None:
-    monkeypatch.setattr(score, "ROW_GROUP", group)
-    mined = {f"q{row}": [Candidate(f"d{rank}", rank, 1.0, rank == 1) for rank in range(1, row + 2)] for row in range(5)}
-    write_candidates(tmp_path, mined)
-    parts = [read(tmp_path, shard, 2) for shard in range(2)]
-    assert [sorted(set(part.queries.tolist())) for part in parts] == [[0, 1], [2, 3, 4]]
-    whole = read(tmp_path, 0, 1)
-    assert whole.queries.tolist() == [row for row in range(5) for _ in range(row + 1)]
-    assert whole.documents.tolist() == [rank for row in range(5) for rank in range(1, row + 2)]
-    for place in range(2):
-        assert np.concatenate([part[place] for part in parts]).tolist() == whole[place].tolist()
-    assert len(read(tmp_path, 6, 9).queries) in (0, 4)
-
-
-def test_candidates_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    write_candidates(tmp_path, {"q0": [Candidate("d1", 1, 1.0, True)], "q9": [Candidate("d1", 1, 1.0, True)]})
-    with pytest.raises(UserError, match="query 'q9' is not in the collection"):
-        read(tmp_path, 0, 1)
-    write_candidates(tmp_path, {"q0": [Candidate("d10", 1, 1.0, True)]})
-    with pytest.raises(UserError, match="document 'd10' is not in the collection"):
-        read(tmp_path, 0, 1)
-    columns = {"query_id": ["q0", "q1", "q0"], "doc_id": ["d1"] * 3}
-    pq.write_table(pa.table(columns), tmp_path / "candidates.parquet")
-    with pytest.raises(UserError, match="rows of a query are apart"):
-        read(tmp_path, 0, 1)
-
-
-@pytest.mark.parametrize("block", [1, 2, 3, 1000])
-def test_pair_scores_by_id_whatever_the_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(EmbeddingScorer, "BLOCK", block)
-    monkeypatch.setattr(score, "ROW_GROUP", 2)
-    queries, documents = matrices()
-    pairs = Candidates(np.array([2, 2, 0, 4, 0], np.int32), np.array([8, 0, 8, 3, 3], np.int32))
-    file = tmp_path / "scores.parquet"
-    scorer = EmbeddingScorer(EmbeddingCache(queries, documents))
-    score_candidates(pairs, scorer, file, query_ids=QUERY_IDS, document_ids=DOCUMENT_IDS, block=block)
-    ids, found = read_scores([tmp_path])
-    assert ids == Pairs(["q2", "q2", "q0", "q4", "q0"], ["d8", "d0", "d8", "d3", "d3"])
-    assert np.allclose(found, [queries[q] @ documents[d] for q, d in zip(*pairs, strict=True)], atol=1e-5)
-    assert pq.ParquetFile(file).metadata.num_row_groups == 3
-
-
-def test_files_of_scores_are_what_they_were(tmp_path: Path) -> None:
-    """One table written at once: the bytes do not depend on how the pairs came."""
-    count = 5000
-    ids = [f"q{row // 7}" for row in range(count)], [f"d{row * 31 % 997}" for row in range(count)]
-    scores = np.random.default_rng(0).normal(size=count).astype(np.float32)
-    columns = {"query_id": ids[0], "doc_id": ids[1], "score": pa.array(scores, pa.float32())}
-    pq.write_table(pa.table(columns), tmp_path / "whole.parquet")
-    with score.ScoreWriter(tmp_path / "parts.parquet") as writer:
-        for start, end in pairwise([0, 1, 13, 2048, 2048, count]):
-            part = slice(start, end)
-            writer.write(pa.array(ids[0])[part], pa.array(ids[1])[part], scores[part])
-    assert (tmp_path / "parts.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
-
-
-@pytest.mark.parametrize("group", [1, 2, 3, 4, 100])
-def test_blocks_of_scores_hold_whole_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: int) -> None:
-    folders = []
-    for number, queries in enumerate(("aaab", "bbc", "", "dddd")):
-        folders.append(tmp_path / str(number))
-        folders[-1].mkdir()
-        pairs = Pairs(list(queries), [str(row) for row in range(len(queries))])
-        write_scores(folders[-1] / "scores.parquet", pairs, np.arange(len(queries), dtype=np.float32))
-    monkeypatch.setattr(score, "ROW_GROUP", group)
-    blocks = [block["query_id"].to_pylist() for block in read_score_blocks(folders)]
-    assert [query for block in blocks for query in block] == list("aaabbbcdddd")
-    assert all(len({number for number, block in enumerate(blocks) if query in block}) == 1 for query in "abcd")
-
-
-def test_scores_that_were_kept_are_not_computed_again(tmp_path: Path) -> None:
-    from functools import partial
-
-    from sparsemill.teachers.blocks import kept
-
-    class Once:
-        calls = 0
-
-        def score(self, queries: Any, documents: Any) -> Any:
-            Once.calls += 1
-            if Once.calls == 3:
-                raise KeyboardInterrupt
-            return (queries * 10 + documents).astype(np.float32)
-
-    pairs = Candidates(np.array([0, 1, 2, 3, 4], np.int32), np.array([5, 4, 3, 2, 1], np.int32))
-    (tmp_path / "state").mkdir()
-    options: Any = {"query_ids": QUERY_IDS, "document_ids": DOCUMENT_IDS, "block": 2}
-    keep = partial(kept, tmp_path / "state")
-    with pytest.raises(KeyboardInterrupt):
-        score_candidates(pairs, Once(), tmp_path / "scores.parquet", kept=keep, **options)
-    score_candidates(pairs, Once(), tmp_path / "scores.parquet", kept=keep, **options)
-    assert Once.calls == 4
-    assert read_scores([tmp_path])[1].tolist() == [5, 14, 23, 32, 41]
-
-
-def test_scores_survive_their_file(tmp_path: Path) -> None:
-    pairs, scores = Pairs(["q", "q"], ["a", "b"]), np.array([0.1, 1e-30], dtype=np.float32)
-    write_scores(tmp_path / "scores.parquet", pairs, scores)
-    again, values = read_scores([tmp_path, tmp_path])
-    assert again == Pairs(["q", "q"] * 2, ["a", "b"] * 2)
-    assert np.array_equal(values, np.tile(scores, 2))
-    assert pq.read_schema(tmp_path / "scores.parquet").field("score").type == pa.float32()
