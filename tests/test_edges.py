@@ -1,19 +1,14 @@
 """The dependency graph."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
+from configs import load
 
 from sparsemill.study import edges, plan, specs
-from sparsemill.study.load import load_study
 from sparsemill.study.models import Study
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
-
-
-def load(**config: Any) -> Study:
-    return load_study(config, CONFIG)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from random_vectors import vectors
 from scipy import sparse
 
 from sparsemill.errors import UserError
@@ -24,13 +25,6 @@ def write_shards(folder: Path, matrix: sparse.csr_matrix, *, cuts: list[int]) ->
     return folders
 
 
-def random_vectors(rows: int, columns: int, *, density: float, seed: int) -> sparse.csr_matrix:
-    rng = np.random.default_rng(seed)
-    matrix = sparse.random(rows, columns, density=density, format="csr", dtype=np.float32, rng=rng)
-    matrix.data = np.log1p(rng.gamma(2, size=matrix.nnz)).astype(np.float32)
-    return matrix
-
-
 def test_postings_by_hand(tmp_path: Path) -> None:
     matrix = sparse.csr_matrix(np.array([[0, 2, 0], [1, 0, 0], [0, 0, 0], [3, 4, 0]], dtype=np.float32))
     (tmp_path / "index").mkdir()
@@ -45,8 +39,8 @@ def test_postings_by_hand(tmp_path: Path) -> None:
 
 
 def test_scores_equal_a_dense_product(tmp_path: Path) -> None:
-    documents = random_vectors(700, 300, density=0.05, seed=1)
-    queries = random_vectors(40, 300, density=0.02, seed=2)
+    documents = vectors(700, 300, density=0.05, seed=1)
+    queries = vectors(40, 300, density=0.02, seed=2)
     (tmp_path / "index").mkdir()
     build_exact(tmp_path / "index", write_shards(tmp_path, documents, cuts=[100, 650]))
     dense = queries.toarray().astype(np.float64) @ documents.toarray().astype(np.float64).T
@@ -90,7 +84,7 @@ def test_many_documents_and_ties_against_a_stable_sort(tmp_path: Path, postings:
 
 
 def test_blocked_postings_are_off_by_half_a_level(tmp_path: Path) -> None:
-    documents, queries = random_vectors(700, 300, density=0.05, seed=1), random_vectors(40, 300, density=0.02, seed=2)
+    documents, queries = vectors(700, 300, density=0.05, seed=1), vectors(40, 300, density=0.02, seed=2)
     for name in ("float32", "blocked"):
         (tmp_path / name).mkdir()
     shards = write_shards(tmp_path, documents, cuts=[100])
@@ -105,7 +99,7 @@ def test_blocked_postings_are_off_by_half_a_level(tmp_path: Path) -> None:
 
 
 def test_parts_make_the_same_index(tmp_path: Path) -> None:
-    shards = write_shards(tmp_path, random_vectors(300, 50, density=0.1, seed=4), cuts=[120])
+    shards = write_shards(tmp_path, vectors(300, 50, density=0.1, seed=4), cuts=[120])
     for name, chunk in (("whole", 10**6), ("parts", 7)):
         (tmp_path / name).mkdir()
         build_exact(tmp_path / name, shards, chunk=chunk)

@@ -4,19 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from configs import load
 
 from sparsemill.errors import UserError
 from sparsemill.study import edges, specs
-from sparsemill.study.load import load_study
 from sparsemill.study.models import PairFile, Study, TrainingSet
 from sparsemill.study.training_sets import judged, members
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 SELF_MINED = {"extends": "pydocs", "miner": "doc-distill"}
-
-
-def load(**config: Any) -> Study:
-    return load_study(config, CONFIG)
 
 
 def ancestors(study: Study, key: str) -> set[str]:

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from configs import load, told
 
-from sparsemill.errors import UserError
 from sparsemill.files import canonical_json
 from sparsemill.study import specs
-from sparsemill.study.load import load_study
 from sparsemill.study.models import Study
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
@@ -24,18 +23,6 @@ SCALED = {
     "stubborn": {"extends": "base", "steps": 9, "regulariser": {"lambda_d": 0.5}},
     "deeper": {"extends": "base", "scales": {"paper": {"steps": 60}, "one-gpu": {"steps": 70}}},
 }
-
-
-def load(**config: Any) -> Study:
-    return load_study(config, CONFIG)
-
-
-def told(**config: Any) -> str:
-    with pytest.raises(UserError) as caught:
-        load(**config)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def scaled(scale: str) -> Study:

@@ -5,25 +5,15 @@ from typing import Any
 
 import pytest
 import yaml
+from configs import load, told
 
 from sparsemill.errors import UserError
 from sparsemill.study import edges, plan
-from sparsemill.study.load import load_study
 from sparsemill.study.models import Study
 from sparsemill.study.revisions import check_revisions, unpinned
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 Config = dict[str, Any]
-
-
-def load(**config: Any) -> Study:
-    return load_study(config, CONFIG)
-
-
-def told(**config: Any) -> str:
-    with pytest.raises(UserError) as caught:
-        load(**config)
-    return str(caught.value)
 
 
 def taking(**keys: Any) -> Config:
