@@ -52,5 +52,5 @@ $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "sparsemill needs Python 3.11 to 3.13: make PYTHON=python3.11 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV): 3.5 GB, 2 to 4 minutes ..."
-	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet -c requirements.lock -e '.[demo,dev]'
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet --no-compile -c requirements.lock -e '.[demo,dev]'
 	@touch $@

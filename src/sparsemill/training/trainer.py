@@ -158,3 +158,6 @@ def make_deterministic(seed: int) -> None:
 
     set_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # It would fill every new tensor with NaN, to betray kernels that read what they did not write: a tenth of a step.
+    deterministic: Any = torch.utils.deterministic
+    deterministic.fill_uninitialized_memory = False
