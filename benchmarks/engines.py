@@ -35,8 +35,8 @@ from sparsemill.retrieval.vectors import Shard, round_weights, write_shard
 
 DEPTHS = (10, 1000)
 BOUND, EXACT, BLOCKED, LUCENE, SEISMIC = "scatter only", "exact", "exact, blocked", "Lucene impact", "Seismic"
-SETTINGS = {"n_postings": 500, "centroid_fraction": 0.1, "summary_energy": 0.6}
-CUTS = [(3, 1.0), (5, 0.9), (6, 0.9), (8, 0.9), (8, 0.8)]
+SETTINGS = {"n_postings": 450, "centroid_fraction": 0.1, "summary_energy": 0.8}
+CUTS = [(4, 1.0), (5, 1.0), (6, 1.0), (8, 1.0), (8, 0.9)]
 """Of Seismic: query_cut and heap_factor."""
 KEPT, REMOVED = "BM25, stop words kept", "BM25, stop words removed"
 Timed = Callable[[int, int], object]
