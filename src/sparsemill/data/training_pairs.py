@@ -23,7 +23,7 @@ def count_tuples(collection: Path, *, split: str) -> int:
     if described["spec"]["kind"] != "pairs":
         return sum(map(len, positives(read_qrels(collection, split=split)).values()))
     if "rows" not in described["facts"]:
-        raise UserError(f"{collection}: its manifest does not say how many rows the file of pairs has; make it again")
+        raise UserError(f"{collection}: does not say how many rows its file has; delete the folder and run again")
     return int(described["facts"]["rows"])
 
 
