@@ -13,7 +13,9 @@ from sparsemill.retrieval.vectors import Shard, write_shard
 from sparsemill.study.models import Figure
 from sparsemill.tables import plots
 from sparsemill.tables.activation import sample_documents, telling_tokens, token_use
+from sparsemill.tables.activation_plot import activation
 from sparsemill.tables.placement import Anchor, place_labels, spread
+from sparsemill.tables.plot_style import save
 from sparsemill.tables.tidy import Record, to_frame
 
 SYSTEMS = ["bm25", "s--lambda_d-0.1", "s--lambda_d-1", "dense", "absent"]
@@ -87,7 +89,7 @@ def test_the_tradeoff_names_everything_it_shows_and_its_bytes_do_not_change(tmp_
         folder.mkdir()
         figure = plots.tradeoff(FIGURE, FRAME, engines=ENGINES, labels={"bm25": "BM25"})
         texts = {text.get_text() for text in figure.axes[0].texts}
-        plots.save(figure, folder)
+        save(figure, folder)
         assert texts == {"BM25", "0.1", "1", "dense"}
         assert figure.axes[0].get_legend().get_texts()[0].get_text() == "s: lambda_d"
         files.append([(folder / "figure.svg").read_bytes(), (folder / "figure.png").read_bytes()])
@@ -161,9 +163,9 @@ def test_activation_has_a_panel_for_each_system_and_lists_what_is_never_active(t
     without_stop_words[:, 1] = 0
     without_stop_words.eliminate_zeros()
     panels = [("A", token_use(BATCH, VOCABULARY)), ("B", token_use(without_stop_words, VOCABULARY))]
-    figure = plots.activation(panels)
+    figure = activation(panels)
     texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
-    plots.save(figure, tmp_path)
+    save(figure, tmp_path)
     assert {"this", "graph", "rarely"} <= set(texts[0])
     assert "never active: this" in texts[1]
     assert (tmp_path / "figure.png").stat().st_size > 1000

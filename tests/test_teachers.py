@@ -12,6 +12,7 @@ from tiny import language_model, save_language_model, texts, tokenizer
 
 from sparsemill.data.collection import Document
 from sparsemill.errors import UserError
+from sparsemill.models.products import FastLinear
 from sparsemill.study.models import DenseTeacher
 from sparsemill.teachers import embed as embedding
 from sparsemill.teachers.cache import save_joined
@@ -60,6 +61,12 @@ def test_embeddings_equal_those_of_sentence_transformers() -> None:
     assert found.dtype == np.float32
     assert np.allclose(found, theirs, atol=1e-5)
     assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+
+
+def test_on_a_cpu_its_products_are_the_fast_ones(folder: Path) -> None:
+    layers = [type(module) for module in DenseEncoder(dense(folder), device="cpu").model.modules()]
+    assert FastLinear in layers
+    assert torch.nn.Linear not in layers
 
 
 def test_cls_pooling(folder: Path) -> None:

@@ -9,7 +9,7 @@ from sparsemill.job import Job, main
 def run(job: Job) -> None:
     """Write `figure.svg` and `figure.png`."""
     from sparsemill.study.models import Figure
-    from sparsemill.tables.plots import save
+    from sparsemill.tables.plot_style import save
 
     figure = Figure(**job.spec["figure"])
     draw = {"tradeoff": draw_tradeoff, "activation": draw_activation, "sweep": draw_sweep}
@@ -45,7 +45,7 @@ def draw_activation(job: Job, figure: Any) -> Any:
     """From the inputs `vectors_<i>` (shards) and `model_<i>`, one pair for each of the figure's systems."""
     from sparsemill.data.tokenizer import read_vocabulary
     from sparsemill.tables.activation import sample_documents, token_use
-    from sparsemill.tables.plots import activation
+    from sparsemill.tables.activation_plot import activation
 
     panels = []
     for number, system in enumerate(figure.systems):

@@ -10,7 +10,7 @@ import pandas as pd
 from sparsemill.errors import UserError
 from sparsemill.study.derived import label
 from sparsemill.study.models import Figure
-from sparsemill.tables.plots import COLORS, MARKERS, STYLE
+from sparsemill.tables.plot_style import COLORS, MARKERS, STYLE
 from sparsemill.tables.tidy import values_of
 
 mpl.use("Agg")

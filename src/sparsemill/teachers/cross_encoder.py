@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from sparsemill.errors import UserError
+from sparsemill.models.products import use_fast_linear
 from sparsemill.models.weights import loading, model_folder
 from sparsemill.study.models import CrossEncoderTeacher, HubWeights
 from sparsemill.teachers.pair_model import Features, PairModel
@@ -49,6 +50,7 @@ class CrossEncoder(PairModel):
                 f"{folder}: has {self.labels} labels; a cross-encoder has one, or two (not relevant, relevant)"
             )
         self.model = model.to(device).eval()
+        use_fast_linear(self.model, fast=device == "cpu")
 
     def features(self, queries: Sequence[str], documents: Sequence[str]) -> list[Features]:
         """Token ids of each pair; one that is too long loses the end of its longer text (sentence-transformers too)."""

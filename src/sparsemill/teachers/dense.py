@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sparsemill.errors import UserError
 from sparsemill.models.batches import token_batches
+from sparsemill.models.products import use_fast_linear
 from sparsemill.models.weights import loading, model_folder
 from sparsemill.progress import Progress
 from sparsemill.study.models import DenseTeacher, HubWeights
@@ -30,6 +31,7 @@ class DenseEncoder:
             keep_layers(config, spec.layers, folder)
             model: Any = AutoModel.from_pretrained(folder, config=config, trust_remote_code=trust, dtype=dtype)
         self.model = model.to(device).eval()
+        use_fast_linear(self.model, fast=device == "cpu")
 
     def encode_queries(self, texts: Sequence[str], *, label: str) -> NDArray[np.float32]:
         """[texts, width], behind the query prompt."""

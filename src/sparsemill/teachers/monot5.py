@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from sparsemill.errors import UserError
+from sparsemill.models.products import use_fast_linear
 from sparsemill.models.weights import loading, model_folder
 from sparsemill.study.models import HubWeights, MonoT5Teacher
 from sparsemill.teachers.pair_model import Features, PairModel
@@ -38,6 +39,7 @@ class MonoT5(PairModel):
         self._parts = (head, middle, tail)
         self._tail = self.tokenizer(tail, add_special_tokens=False)["input_ids"] if tail else []
         self.model = model.to(device).eval()
+        use_fast_linear(self.model, fast=device == "cpu")
 
     def features(self, queries: Sequence[str], documents: Sequence[str]) -> list[Features]:
         """Token ids of each prompt; one that is too long loses the end of its document, never what follows it."""

@@ -14,6 +14,7 @@ from sparsemill.models.activation import activate
 from sparsemill.models.batches import token_batches
 from sparsemill.models.formats import check_pooling, read_format
 from sparsemill.models.max_logits import max_logits
+from sparsemill.models.products import use_fast_linear
 from sparsemill.models.sum_activations import sum_activations
 from sparsemill.models.weights import loading, model_folder
 from sparsemill.progress import Progress
@@ -62,6 +63,7 @@ class SpladeEncoder:
             raise UserError(f"{folder}: holds no {min(report['missing_keys'])}; a SPLADE needs its MLM head")
         self.decoder = _take_decoder(model, folder).to(device)
         self.model = model.to(device).eval()
+        use_fast_linear(self.model, fast=device == "cpu")
 
     def encode_queries(self, texts: Sequence[str], *, label: str) -> Any:
         """CSR float32 [texts, vocabulary]."""
