@@ -118,8 +118,9 @@ def trec_eval_order(hits: Sequence[Hit]) -> dict[str, float]:
     trec_eval sorts by the score as float32, ties by document id, descending; ir_measures computes some measures by
     other programs, which would break ties in other ways.
     """
-    ranked = sorted(hits, key=lambda hit: (np.float32(hit.score), hit.doc_id), reverse=True)
-    return {hit.doc_id: float(len(ranked) - place) for place, hit in enumerate(ranked)}
+    scores = np.array([hit.score for hit in hits], dtype=np.float32).tolist()
+    ranked = sorted(zip(scores, (hit.doc_id for hit in hits), strict=True), reverse=True)
+    return {doc_id: float(len(ranked) - place) for place, (_, doc_id) in enumerate(ranked)}
 
 
 def _check_overlap(run: Run, judged: Mapping[str, Any]) -> None:

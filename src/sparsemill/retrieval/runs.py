@@ -61,21 +61,20 @@ def read_run(path: Path) -> Run:
     Raises:
         UserError: the file is missing, or a line is broken (names the file and line).
     """
-    run: Run = {}
-    seen: set[tuple[str, str]] = set()
+    found: dict[str, dict[str, Hit]] = {}
     try:
         with path.open(encoding="utf-8", newline="\n") as file:
             for number, line in enumerate(file, start=1):
-                query_id, hit = _parse(line, f"{path}:{number}")
-                if (query_id, hit.doc_id) in seen:
+                query_id, hit = _parse(line, path, number)
+                hits = found.setdefault(query_id, {})
+                if hit.doc_id in hits:
                     raise UserError(f"{path}:{number}: document {hit.doc_id} is listed twice for query {query_id}")
-                seen.add((query_id, hit.doc_id))
-                run.setdefault(query_id, []).append(hit)
+                hits[hit.doc_id] = hit
     except FileNotFoundError:
         raise UserError(f"{path}: no such run; make it with the rule `search`") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}; a run is a text file") from None
-    return run
+    return {query_id: list(hits.values()) for query_id, hits in found.items()}
 
 
 class RunFile(Mapping[str, list[Hit]]):
@@ -111,7 +110,7 @@ class RunFile(Mapping[str, list[Hit]]):
         with self.path.open("rb") as file:
             file.seek(place)
             for line_number, line in enumerate(file, start=number):
-                found, hit = _parse(line.decode(errors="replace"), f"{self.path}:{line_number}")
+                found, hit = _parse(line.decode(errors="replace"), self.path, line_number)
                 if found != query_id:
                     break
                 if hit.doc_id in hits:
@@ -126,16 +125,16 @@ class RunFile(Mapping[str, list[Hit]]):
         return len(self._places)
 
 
-def _parse(line: str, where: str) -> tuple[str, Hit]:
+def _parse(line: str, path: Path, number: int) -> tuple[str, Hit]:
     fields = line.split()
     if len(fields) != _COLUMNS:
-        raise UserError(f"{where}: {len(fields)} columns; a run has 6: query Q0 document rank score tag")
+        raise UserError(f"{path}:{number}: {len(fields)} columns; a run has 6: query Q0 document rank score tag")
     query_id, _, doc_id, rank, score, _ = fields
     try:
         int(rank)
         value = float(score)
     except ValueError:
-        raise UserError(f"{where}: rank {rank!r} or score {score!r} is not a number") from None
+        raise UserError(f"{path}:{number}: rank {rank!r} or score {score!r} is not a number") from None
     if not math.isfinite(value):
-        raise UserError(f"{where}: score {score} is not finite")
+        raise UserError(f"{path}:{number}: score {score} is not finite")
     return decode_id(query_id), Hit(decode_id(doc_id), value)
