@@ -152,14 +152,14 @@ def test_rows_that_were_not_run_say_so_and_the_command_that_runs_them() -> None:
     bm25, minilm, ours = shown.tables["t"].rows
     assert (bm25.system, ours.system, ours.compare) == ("bm25", "ours", ["bm25"])
     assert minilm.system == ""
-    assert minilm.note == (
-        "not run: snakemake --cores all results/evaluations/minilm/fixed/pydocs/exact/manifest.json "
-        "--config 'presets=[demo]' scale=demo"
-    )
+    assert minilm.note == "not run"
+    command = "snakemake --cores all results/tables/t/manifest.json --config 'presets=[demo]' scale=demo"
+    assert shown.tables["t"].notes == [f"Rows that were not run: {command}"]
     assert not shown.explanations  # its page needs a model that was not run
     assert shown.figures["effectiveness-flops"].systems == ["bm25", "ours"]
     spec = specs.render_table(shown, "t")
-    lines = build(spec, FRAME, None).lines
-    assert [line.label for line in lines] == ["bm25", "minilm", "Ours"]
-    assert lines[1].note.startswith("not run: snakemake")
+    table = build(spec, FRAME, None)
+    assert [line.label for line in table.lines] == ["bm25", "minilm", "Ours"]
+    assert table.lines[1].note == "not run"
+    assert f"Rows that were not run: {command}" in table.legend
     assert made_only(study, lambda _: True) == study

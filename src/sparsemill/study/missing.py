@@ -1,4 +1,4 @@
-"""`missing: show`: tables and figures of what has been run; rows of the rest say so, and which command runs it."""
+"""`missing: show`: tables and figures of what has been run; a note says which command runs the rest."""
 
 from collections.abc import Callable, Iterable
 
@@ -9,7 +9,7 @@ from sparsemill.study.specs import system_engine, variants
 Exists = Callable[[str], bool]
 """Whether the artefact of a key is there."""
 NOT_RUN = "not run"
-"""Starts the note of a row that nothing was run for."""
+"""The note of a row that nothing was run for."""
 
 
 def lacking(study: Study, system: str, places: Iterable[str], exists: Exists) -> list[str]:
@@ -24,7 +24,7 @@ def lacking(study: Study, system: str, places: Iterable[str], exists: Exists) ->
 
 
 def made_only(study: Study, exists: Exists) -> Study:
-    """The study without what has not been run: its tables keep such rows, with published values and the command.
+    """The study without what has not been run: its tables keep such rows, with published values, and say the command.
 
     Figures lose such systems, and are left out when none remains, as pages and expected values are.
     """
@@ -41,7 +41,7 @@ def made_only(study: Study, exists: Exists) -> Study:
         )
     }
     expected = [value for value in study.expected if not lacking(study, value.system, [value.collection], exists)]
-    tables = {name: _table(study, table, exists) for name, table in study.tables.items()}
+    tables = {name: _table(study, name, exists) for name in study.tables}
     return study.model_copy(update={"tables": tables, "figures": figures, "explanations": pages, "expected": expected})
 
 
@@ -51,21 +51,21 @@ def _config(study: Study) -> str:
     return f"'presets=[{', '.join(study.presets)}]' scale={study.scale}{sweep}"
 
 
-def _table(study: Study, table: Table, exists: Exists) -> Table:
+def _table(study: Study, name: str, exists: Exists) -> Table:
+    table = study.tables[name]
     places = [column.collection for column in table.measured_columns]
     missing = {row.system: lacking(study, row.system, places, exists) for row in table.measured_rows}
-    uncounted = {name: [key] for name in table.counted_sets if not exists(key := f"training_pairs/{name}")}
-    rows = [_row(study, row, missing, uncounted) for row in table.rows]
-    return table.model_copy(update={"rows": rows})
+    uncounted = [sets for sets in table.counted_sets if not exists(f"training_pairs/{sets}")]
+    rows = [_row(row, missing, uncounted) for row in table.rows]
+    if rows == table.rows:
+        return table
+    command = f"snakemake --cores all {study.results}/tables/{name}/manifest.json --config {_config(study)}"
+    return table.model_copy(update={"rows": rows, "notes": [*table.notes, f"Rows that were not run: {command}"]})
 
 
-def _row(study: Study, row: Row, missing: dict[str, list[str]], uncounted: dict[str, list[str]]) -> Row:
-    lost = uncounted.get(row.training_set, []) if row.training_set else missing.get(row.system, [])
-    if not lost:
+def _row(row: Row, missing: dict[str, list[str]], uncounted: list[str]) -> Row:
+    if not (row.training_set in uncounted or missing.get(row.system)):
         return row.model_copy(update={"compare": [other for other in row.compare if not missing[other]]})
-    more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-    command = f"snakemake --cores all {study.results}/{lost[0]}/manifest.json --config {_config(study)}{more}"
-    label, published = row.label or row.name, row.published or row.name
-    note = "; ".join(filter(None, [row.note, f"{NOT_RUN}: {command}"]))
-    emptied = {"system": "", "training_set": "", "compare": []}
-    return row.model_copy(update={**emptied, "label": label, "published": published, "note": note})
+    note = "; ".join(filter(None, [row.note, NOT_RUN]))
+    shown = {"label": row.label or row.name, "published": row.published or row.name, "note": note}
+    return row.model_copy(update={"system": "", "training_set": "", "compare": [], **shown})

@@ -139,6 +139,7 @@ def layout(
         seeds = " or ".join(map(str, sorted(counts)))
         legend.append(f"Mean ± sample standard deviation over {seeds} seeds.")
     legend += [*_group_notes(table, measured, groups), *missing_notes(table, measured, engines=engines, groups=groups)]
+    legend += table.notes
     return Layout(table.caption, _headers(table.columns), lines, legend)
 
 

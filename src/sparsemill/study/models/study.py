@@ -64,7 +64,7 @@ class Study(Model):
     missing: Literal["run", "show"] = Field(
         default="run",
         description="what tables do about systems that were not run: run: they wait for them; show: they are made of "
-        "what is there, and their rows say what is not and which command runs it",
+        "what is there, and say what is not and which command runs it",
     )
     paper: str = Field(
         default="", description="arXiv id of a paper: only its tables and figures are made (empty: all that are known)"

@@ -75,6 +75,7 @@ class Table(Model):
         default=[], description="published tables whose values stand beside ours; the first that has a value counts"
     )
     paper: Annotated[str, LATER] = Field(default="", description="arXiv id of the paper that it belongs to")
+    notes: Annotated[list[str], LATER] = Field(default=[], description="sentences below it")
 
     @property
     def measured_rows(self) -> list[Row]:
