@@ -11,9 +11,17 @@ from sparsemill.errors import UserError
 from sparsemill.tables import collect
 from sparsemill.tracking.names import CIRCUMSTANCES, address, metric_name, metric_names, parameters
 from sparsemill.tracking.notes import Link, system_note
+from sparsemill.tracking.points import Point, record_points
 from sparsemill.tracking.store import create_store, open_store, write_store
 
 ROOT = Path(__file__).parents[1]
+
+
+def test_a_record_without_a_time_is_of_the_end_of_its_training() -> None:
+    assert record_points({"step": 5, "time": 2.0, "loss": 1.5}, end=9000) == [Point("loss", 1.5, 2000, 5)]
+    assert record_points({"step": 5, "loss": 1.5}, end=9000) == [Point("loss", 1.5, 9000, 5)]
+    with pytest.raises(UserError, match=r"bad record.*'time'"):
+        record_points({"step": 5, "loss": 1.5})
 
 
 def test_metric_names_are_legal_and_can_be_read_back() -> None:

@@ -128,7 +128,7 @@ class Artefact:
         points = []
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             try:
-                points += record_points(json.loads(line))
+                points += record_points(json.loads(line), end=self.end)
             except json.JSONDecodeError:
                 raise UserError(f"{path}:{number}: not JSON; delete the folder {self.folder} and run again") from None
         return points

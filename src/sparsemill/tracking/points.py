@@ -20,14 +20,19 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def record_points(record: dict[str, Any]) -> list[Point]:
+def record_points(record: dict[str, Any], *, end: int | None = None) -> list[Point]:
     """A line of `metrics.jsonl` as points: {"step", "time" (seconds), metric: number ...}.
 
+    Args:
+        record: the line.
+        end: milliseconds at which the training ended, for a record without `time`: cross-encoders once wrote none.
+
     Raises:
-        UserError: `step` or `time` is missing, or a value is not a number.
+        UserError: `step` is missing, or `time` without an `end`, or a value is not a number.
     """
     try:
-        step, time = int(record["step"]), round(float(record["time"]) * 1000)
+        step = int(record["step"])
+        time = end if end is not None and "time" not in record else round(float(record["time"]) * 1000)
         values = {name: value for name, value in record.items() if name not in ("step", "time") and value is not None}
         return [Point(metric_name(name), float(value), time, step) for name, value in values.items()]
     except (KeyError, TypeError, ValueError) as error:

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from sparsemill.training.checkpoints import last_checkpoint, mark_complete
 from sparsemill.training.data import TrainingData, load_data
 from sparsemill.training.metrics import Stream, truncate_records
 from sparsemill.training.schedule import Record, Schedule
+from sparsemill.training.system import system_metrics
 from sparsemill.training.trainer import make_deterministic
 
 
@@ -83,7 +85,8 @@ class LossRecorder(TrainerCallback, ExportableState):  # type: ignore[misc]  # t
         self.progress.advance(note=f"loss={self.span[-1]:.3f}")
         if step % self.log_steps == 0 or step == state.max_steps:
             self.last = sum(self.span) / len(self.span)
-            record = {"step": step, "loss": self.last, "learning_rate": kwargs["lr_scheduler"].get_last_lr()[0]}
+            rate = kwargs["lr_scheduler"].get_last_lr()[0]
+            record = {"step": step, "time": time.time(), "loss": self.last, "learning_rate": rate} | system_metrics()
             self.span = []
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record, sort_keys=True) + "\n")
