@@ -74,7 +74,7 @@ def test_a_second_run_has_nothing_to_do(work: Path) -> None:
 def test_every_artefact_has_a_manifest_that_tells_the_truth(work: Path) -> None:
     mirror = work / "results" / "mlflow"
     found = [path for path in (work / "results").glob("**/manifest.json") if not path.is_relative_to(mirror)]
-    assert len(found) == 59
+    assert len(found) == 62
     for path in found:
         described = json.loads(path.read_text(encoding="utf-8"))
         assert described["git_commit"]

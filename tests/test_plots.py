@@ -75,6 +75,14 @@ def test_a_figure_without_a_value_is_refused() -> None:
         plots.points(FIGURE.model_copy(update={"y": "AP"}), FRAME, engines=ENGINES)
 
 
+def test_a_member_of_a_curve_is_named_by_its_value_alone() -> None:
+    labels = {"s--lambda_d-0.1": "lambda_d-0.1", "ours": "Ours"}
+    assert plots._label("s--lambda_d-0.1", labels, in_curve=True) == "0.1"
+    assert plots._label("s--lambda_d-0.1", labels, in_curve=False) == "lambda_d-0.1"
+    assert plots._label("ours", labels, in_curve=False) == "Ours"
+    assert plots._label("bm25", labels, in_curve=False) == "bm25"
+
+
 def test_a_curve_is_named_by_what_its_members_share() -> None:
     assert plots._curve_label("s--lambda_d-1", {}) == "s: lambda_d"
     assert plots._curve_label("s--scale-10--temperature-2", {}) == "scale-10: temperature"

@@ -175,7 +175,7 @@ def _is_number(value: str) -> bool:
 def _label(system: str, labels: Mapping[str, str], *, in_curve: bool) -> str:
     """A member of a curve is named by its value alone; the legend says of what."""
     value = _value(system) if in_curve else ""
-    return labels.get(system) or value or system
+    return value or labels.get(system) or system
 
 
 def _curve_label(member: str, labels: Mapping[str, str]) -> str:
