@@ -41,7 +41,7 @@ def one_line(error: pytest.ExceptionInfo[UserError]) -> str:
 def test_a_checkpoint_is_copied_as_it_is(tmp_path: Path) -> None:
     facts = prepare_backbone(backbone(save_language_model(tmp_path / "in")), [], tmp_path / "out")
     before, after = (AutoModelForMaskedLM.from_pretrained(tmp_path / name) for name in ("in", "out"))
-    assert facts == {"parameters": before.num_parameters(), "layers": 2}
+    assert facts == {"parameters": before.num_parameters(), "layers": 2, "tokens": len(TOKENS)}
     for name, value in before.state_dict().items():
         assert torch.equal(after.state_dict()[name], value), name
     assert AutoTokenizer.from_pretrained(tmp_path / "out").get_vocab() == tokenizer().get_vocab()

@@ -6,7 +6,14 @@ from tiny import language_model, padded
 from torch import nn
 from torch.nn.functional import linear
 
+from sparsemill.models import products
 from sparsemill.models.products import FastLinear, product, use_fast_linear
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["onednn", "torch"])
+def chosen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways on every processor."""
+    monkeypatch.setattr(products, "_ONEDNN", request.param)
 
 
 def drawn(*shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:

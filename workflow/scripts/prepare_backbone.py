@@ -1,13 +1,13 @@
 """Prepare a masked language model to start from."""
 
 import sys
-from itertools import islice
+from itertools import chain, islice
 
 from sparsemill.job import Job, main
 
 
 def run(job: Job) -> None:
-    """Load the weights, cut layers, set the transform and the starting bias."""
+    """Load the weights, cut layers and vocabulary, set the transform and the starting bias."""
     from sparsemill.quiet import quiet_libraries
 
     quiet_libraries()
@@ -19,7 +19,9 @@ def run(job: Job) -> None:
     texts = []
     if "collection" in job.inputs:
         texts = [document.contents for document in islice(read_corpus(job.input("collection")), 64)]
-    job.facts.update(prepare_backbone(Backbone.model_validate(spec), texts, job.out))
+    corpora = chain.from_iterable(map(read_corpus, job.inputs.get("vocabulary", [])))
+    vocabulary = (document.contents for document in corpora)
+    job.facts.update(prepare_backbone(Backbone.model_validate(spec), texts, job.out, vocabulary=vocabulary))
 
 
 if __name__ == "__main__":

@@ -1,18 +1,20 @@
 """Prepare a masked language model to start from: fewer layers, identity transform, a sparse start."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from sparsemill.data.tokenizer import read_tokenizer
 from sparsemill.errors import UserError
 from sparsemill.files import read_json
 from sparsemill.models.encoder import special_ids
 from sparsemill.models.max_logits import max_logits
 from sparsemill.models.transform import HEADS, set_identity_transform
+from sparsemill.models.vocabulary import cut_model, cut_tokenizer, kept_tokens
 from sparsemill.models.weights import code_options, loading, model_folder
 from sparsemill.study.models import Backbone
 
@@ -129,16 +131,29 @@ def sparse_start_bias(model: Any, tokenizer: Any, texts: Sequence[str], *, activ
     return -float(largest.flatten().topk(active * len(texts)).values[-1])
 
 
-def prepare_backbone(backbone: Backbone, texts: Sequence[str], out: Path) -> dict[str, float | int]:
+def _cut_vocabulary(model: Any, texts: Iterable[str], out: Path) -> Any:
+    """Cut the model and the tokenizer that was saved to `out`; returns that tokenizer."""
+    from transformers import AutoTokenizer
+
+    kept = kept_tokens(read_tokenizer(out), texts)
+    cut_model(model, kept)
+    cut_tokenizer(out, kept)
+    return AutoTokenizer.from_pretrained(out)
+
+
+def prepare_backbone(
+    backbone: Backbone, texts: Sequence[str], out: Path, *, vocabulary: Iterable[str] = ()
+) -> dict[str, float | int]:
     """Write a masked language model folder as the config describes it.
 
     Args:
         backbone: its description.
         texts: documents on which `start_active` is measured; unused without it.
         out: folder to write to.
+        vocabulary: documents whose tokens are kept where the description names collections for it.
 
     Returns:
-        Facts: parameters, layers, and the starting bias where one was chosen.
+        Facts: parameters, layers, tokens, and the starting bias where one was chosen.
 
     Raises:
         UserError: the weights cannot be had, or are not a masked language model.
@@ -148,12 +163,18 @@ def prepare_backbone(backbone: Backbone, texts: Sequence[str], out: Path) -> dic
     model, tokenizer = load_language_model(backbone, folder)
     if backbone.transform == "identity":
         set_identity_transform(model, folder)
-    facts: dict[str, float | int] = {"parameters": model.num_parameters(), "layers": model.config.num_hidden_layers}
+    tokenizer.save_pretrained(out)
+    if backbone.vocabulary:
+        tokenizer = _cut_vocabulary(model, vocabulary, out)
+    facts: dict[str, float | int] = {
+        "parameters": model.num_parameters(),
+        "layers": model.config.num_hidden_layers,
+        "tokens": len(tokenizer),
+    }
     if backbone.start_active is not None:
         bias = sparse_start_bias(model, tokenizer, texts, active=backbone.start_active)
         with torch.no_grad():
             model.get_output_embeddings().bias.fill_(bias)
         facts["start_bias"] = bias
     model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
     return facts

@@ -1,7 +1,8 @@
-"""Matrix products of float32 on a CPU by oneDNN, which torch asks for half-precision alone.
+"""Matrix products of float32 by oneDNN on a CPU with AVX-512; torch asks it for half-precision alone.
 
-torch gives float32 products to MKL, which runs at less than half of what an AMD processor can do (measured on one with
-AVX-512, one thread: 100 GFLOP/s, oneDNN 230). Both add in float32, in another order, so results differ by rounding.
+torch gives float32 products to MKL, which leaves AVX-512 unused on AMD's processors (measured, one thread: 100 GFLOP/s,
+oneDNN 230). Without AVX-512 both are as fast, and MKL needs no copy of a transposed matrix. Both add in float32, in another
+order, so results differ by rounding.
 """
 
 from typing import Any
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch's own
+_WIDE = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+_ONEDNN: bool = _WIDE and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch's own
 
 
 def _by_onednn(left: Tensor) -> bool:

@@ -22,10 +22,13 @@ def separate_ties(hits: Sequence[Hit]) -> list[Hit]:
 
     Anserini adjusts the scores of its runs to the same end. Hits are ranked, best first.
     """
+    scores = np.array([hit.score for hit in hits], dtype=np.float32)
+    if (scores[1:] < scores[:-1]).all():
+        return [Hit(hit.doc_id, score) for hit, score in zip(hits, scores.tolist(), strict=True)]
     separated: list[Hit] = []
     ceiling = np.float32(np.inf)
-    for hit in hits:
-        score = np.minimum(np.float32(hit.score), ceiling)
+    for hit, wanted in zip(hits, scores, strict=True):
+        score = np.minimum(wanted, ceiling)
         separated.append(Hit(hit.doc_id, float(score)))
         ceiling = np.nextafter(score, np.float32(-np.inf))
     return separated

@@ -53,6 +53,8 @@ def _sources(study: Study) -> Iterator[Reference]:
     for name, backbone in study.backbones.items():
         if backbone.start_collection is not None:
             yield f"backbones.{name}.start_collection", backbone.start_collection, corpora(study), DOCUMENTS
+        for collection in backbone.vocabulary:
+            yield f"backbones.{name}.vocabulary", collection, corpora(study), DOCUMENTS
     for name, idf in study.idfs.items():
         for collection in [] if isinstance(idf, IdfFile) else idf.collections:
             yield f"idfs.{name}.collections", collection, corpora(study), DOCUMENTS

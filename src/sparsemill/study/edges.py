@@ -30,8 +30,7 @@ def upstream(study: Study, key: str) -> Edges:  # noqa: PLR0911, PLR0912  (one l
         case ["collections", _] | ["store"] | ["released", _, _]:
             return {}
         case ["backbones", name]:
-            collection = study.backbones[name].start_collection
-            return {} if collection is None else {"collection": [f"collections/{collection}"]}
+            return training.of_backbone(study, name)
         case ["idfs", name]:
             return training.of_idf(study, name)
         case ["embeddings", teacher, collection, _]:

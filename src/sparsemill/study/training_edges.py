@@ -7,6 +7,14 @@ from sparsemill.study.specs import miner_engine, miner_variant
 from sparsemill.study.training_sets import judged, members
 
 
+def of_backbone(study: Study, name: str) -> Edges:
+    """Documents to measure its start on, and those whose tokens it keeps."""
+    chosen = study.backbones[name]
+    start = [] if chosen.start_collection is None else [f"collections/{chosen.start_collection}"]
+    vocabulary = [f"collections/{collection}" for collection in chosen.vocabulary]
+    return {name: keys for name, keys in (("collection", start), ("vocabulary", vocabulary)) if keys}
+
+
 def of_idf(study: Study, name: str) -> Edges:
     """What documents are counted in, and whose tokens."""
     chosen = study.idfs[name]

@@ -55,6 +55,11 @@ class Backbone(Model):
         default=None, description="choose the decoder's starting bias so that a document has about N active tokens"
     )
     start_collection: Name | None = Field(default=None, description="collection on which `start_active` is measured")
+    vocabulary: list[Name] = Field(
+        default=[],
+        description="keep only the tokens that these collections' documents have, special tokens and ASCII characters "
+        "(WordPiece alone; empty: all tokens)",
+    )
 
     @model_validator(mode="after")
     def _calibration_is_complete(self) -> "Backbone":

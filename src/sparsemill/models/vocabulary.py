@@ -1,0 +1,93 @@
+"""A masked language model with fewer tokens: those that a collection's documents have.
+
+The decoder is most of a small model's work. A token that no document holds is matched by no query over these documents
+but through expansion that the query side would have to make as well, so little is lost with it.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+
+from sparsemill.data.idf import count_document_frequencies
+from sparsemill.data.tokenizer import TOKENIZER
+from sparsemill.errors import UserError
+from sparsemill.files import read_json, write_text
+
+_PREFIX = "##"
+
+
+def _spells(token: str) -> bool:
+    """Whether it is one ASCII character, at the beginning of a word or within: with them any such word can be spelled."""
+    character = token.removeprefix(_PREFIX)
+    return len(character) == 1 and character.isascii()
+
+
+def kept_tokens(tokenizer: Tokenizer, texts: Iterable[str]) -> list[int]:
+    """Ids of the tokens to keep, ascending: those of the texts, special tokens and ASCII characters.
+
+    Args:
+        tokenizer: of kind WordPiece, where every part of the vocabulary is a vocabulary.
+        texts: read once, in batches.
+
+    Raises:
+        UserError: another kind of tokenizer.
+    """
+    described = json.loads(tokenizer.to_str())
+    if described["model"]["type"] != "WordPiece":
+        raise UserError(f"vocabulary: only WordPiece can be cut, this tokenizer is {described['model']['type']}")
+    counts = count_document_frequencies(texts, tokenizer).counts
+    added = {entry["id"] for entry in described["added_tokens"]}
+    ids = described["model"]["vocab"]
+    return sorted(added | {number for token, number in ids.items() if counts[number] or _spells(token)})
+
+
+def cut_model(model: Any, kept: list[int]) -> None:
+    """Keep these rows of embeddings and decoder, in this order, in place.
+
+    Args:
+        model: a masked language model of transformers whose decoder has a bias.
+        kept: token ids, ascending.
+    """
+    rows = torch.tensor(kept)
+    decoder, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    parts: list[nn.Parameter] = [embeddings.weight, decoder.bias]
+    if decoder.weight is not embeddings.weight:
+        parts.append(decoder.weight)
+    with torch.no_grad():
+        for part in parts:
+            part[: len(rows)] = part[rows]
+    padding = kept.index(model.config.pad_token_id)
+    model.resize_token_embeddings(len(rows))
+    model.config.pad_token_id = model.get_input_embeddings().padding_idx = padding
+
+
+def cut_tokenizer(folder: Path, kept: list[int]) -> None:
+    """Keep these tokens of a saved tokenizer, numbered anew from 0 in this order.
+
+    Args:
+        folder: where `tokenizer.json` lies; it is written anew.
+        kept: token ids, special tokens among them.
+    """
+    described = read_json(folder / TOKENIZER)
+    new = {old: number for number, old in enumerate(kept)}
+    vocabulary = described["model"]["vocab"]
+    described["model"]["vocab"] = {
+        token: new[old] for token, old in sorted(vocabulary.items(), key=lambda entry: entry[1]) if old in new
+    }
+    for entry in described["added_tokens"]:
+        entry["id"] = new[entry["id"]]
+    processor = described.get("post_processor") or {}
+    for entry in processor.get("special_tokens", {}).values():
+        entry["ids"] = [new[old] for old in entry["ids"]]
+    for end in ("sep", "cls"):
+        if end in processor:
+            processor[end] = [processor[end][0], new[processor[end][1]]]
+    padding = described.get("padding")
+    if padding:
+        padding["pad_id"] = new[padding["pad_id"]]
+    write_text(folder / TOKENIZER, json.dumps(described, ensure_ascii=False))
