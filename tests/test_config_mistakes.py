@@ -162,6 +162,10 @@ def test_wrong_values_name_the_path(config: Config, start: str) -> None:
             "start_collection: no collection",
         ),
         (
+            {"backbones": {"x": {"extends": "minilm-l2", "vocabulary": ["pydocs", "pydoc"]}}},
+            "config: backbones.x.vocabulary: no collection with documents of its own 'pydoc'; did you mean 'pydocs'?",
+        ),
+        (
             {"tables": table(rows=[{"system": "our"}])},
             "tables.t.rows: no experiment, released checkpoint, teacher or ensemble 'our'; did you",
         ),

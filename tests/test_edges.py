@@ -60,6 +60,14 @@ def test_an_idf_table_from_a_file_counts_nothing() -> None:
     assert "kind" not in specs.count_idf(study, "pydocs")
 
 
+def test_a_backbone_is_cut_to_its_collections() -> None:
+    study = load(backbones={"x": {"extends": "minilm-l2", "vocabulary": ["pydocs", "pydocs-train"]}})
+    whole = {"collection": ["collections/pydocs-train"]}
+    assert edges.upstream(study, "backbones/minilm-l2") == whole
+    cut = whole | {"vocabulary": ["collections/pydocs", "collections/pydocs-train"]}
+    assert edges.upstream(study, "backbones/x") == cut
+
+
 def test_ablations_share_upstream_work(demo: Study) -> None:
     ours, without = ancestors(demo, "models/ours/seed-0"), ancestors(demo, "models/ours-without-idf/seed-0")
     for shared in (
@@ -75,7 +83,7 @@ def test_ablations_share_upstream_work(demo: Study) -> None:
 
 
 def test_nothing_is_learned_from_test_queries(demo: Study) -> None:
-    """The test collection reaches a model through its documents alone: their frequencies, and which tokens they have."""
+    """The test collection reaches a model through its documents alone: their tokens and frequencies."""
     for key in (key for key in edges.closure(demo, ["verified"]) if key.startswith(("models/", "pretrained/"))):
         users = {
             upstream

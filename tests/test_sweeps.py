@@ -315,7 +315,7 @@ def test_sweeps_that_are_not_chosen_train_nothing() -> None:
         ({"ensemble": ["x"], "scale": [1]}, "config: sweeps.ours.grid: experiments.ours.ensemble: x is no entry of"),
         (
             {"base": "doc-distill", "pretraining.steps": [1]},
-            "config: sweeps.doc-distill.grid: experiments.doc-distill.start: minilm-l2-pydocs is no entry of pretrainings",
+            "config: sweeps.doc-distill.grid: experiments.doc-distill.start: minilm-l2-pydocs is no entry of",
         ),
         ({"extends": ["our"], "steps": [1]}, "config: sweeps.ours.base: no experiment 'our'; did you mean 'ours'?"),
         ({"base": "siamese", "steps": [1]}, "config: sweeps.siamese.collection: no table shows siamese"),

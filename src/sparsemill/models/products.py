@@ -1,8 +1,8 @@
 """Matrix products of float32 by oneDNN on a CPU with AVX-512; torch asks it for half-precision alone.
 
-torch gives float32 products to MKL, which leaves AVX-512 unused on AMD's processors (measured, one thread: 100 GFLOP/s,
-oneDNN 230). Without AVX-512 both are as fast, and MKL needs no copy of a transposed matrix. Both add in float32, in another
-order, so results differ by rounding.
+torch gives float32 products to MKL, which leaves AVX-512 unused on AMD's processors (measured, one thread: 100
+GFLOP/s, oneDNN 230). Without AVX-512 both are as fast, and MKL needs no copy of a transposed matrix. Both add in
+float32, in another order, so results differ by rounding.
 """
 
 from typing import Any

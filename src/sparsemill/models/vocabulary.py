@@ -18,12 +18,10 @@ from sparsemill.data.tokenizer import TOKENIZER
 from sparsemill.errors import UserError
 from sparsemill.files import read_json, write_text
 
-_PREFIX = "##"
 
-
-def _spells(token: str) -> bool:
-    """Whether it is one ASCII character, at the beginning of a word or within: with them any such word can be spelled."""
-    character = token.removeprefix(_PREFIX)
+def _spells(token: str, prefix: str) -> bool:
+    """Whether it is one ASCII character, at the beginning of a word or within; with them all, any word can be spelled."""
+    character = token.removeprefix(prefix)
     return len(character) == 1 and character.isascii()
 
 
@@ -38,20 +36,21 @@ def kept_tokens(tokenizer: Tokenizer, texts: Iterable[str]) -> list[int]:
         UserError: another kind of tokenizer.
     """
     described = json.loads(tokenizer.to_str())
-    if described["model"]["type"] != "WordPiece":
-        raise UserError(f"vocabulary: only WordPiece can be cut, this tokenizer is {described['model']['type']}")
+    model = described["model"]
+    if model["type"] != "WordPiece":
+        raise UserError(f"vocabulary: only WordPiece can be cut, this tokenizer is {model['type']}; leave it empty")
     counts = count_document_frequencies(texts, tokenizer).counts
     added = {entry["id"] for entry in described["added_tokens"]}
-    ids = described["model"]["vocab"]
-    return sorted(added | {number for token, number in ids.items() if counts[number] or _spells(token)})
+    prefix = model["continuing_subword_prefix"]
+    return sorted(added | {row for token, row in model["vocab"].items() if counts[row] or _spells(token, prefix)})
 
 
 def cut_model(model: Any, kept: list[int]) -> None:
-    """Keep these rows of embeddings and decoder, in this order, in place.
+    """Keep these rows of embeddings and decoder, in this order, in place; ids in its config are numbered anew.
 
     Args:
         model: a masked language model of transformers whose decoder has a bias.
-        kept: token ids, ascending.
+        kept: token ids, ascending, special tokens among them.
     """
     rows = torch.tensor(kept)
     decoder, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
@@ -61,9 +60,11 @@ def cut_model(model: Any, kept: list[int]) -> None:
     with torch.no_grad():
         for part in parts:
             part[: len(rows)] = part[rows]
-    padding = kept.index(model.config.pad_token_id)
     model.resize_token_embeddings(len(rows))
-    model.config.pad_token_id = model.get_input_embeddings().padding_idx = padding
+    for name, old in model.config.to_dict().items():
+        if name.endswith("_token_id") and isinstance(old, int):
+            setattr(model.config, name, kept.index(old) if old in kept else None)
+    model.get_input_embeddings().padding_idx = model.config.pad_token_id
 
 
 def cut_tokenizer(folder: Path, kept: list[int]) -> None:
