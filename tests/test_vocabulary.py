@@ -1,11 +1,11 @@
-"""A backbone with fewer tokens reads a collection's documents as the whole one does, and has the same logits for what is left."""
+"""A backbone with fewer tokens reads a collection's documents as the whole one does, with the same logits."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny import LETTERS, SPECIAL, TOKENS, WORDS, language_model, padded, rows, texts, tokenizer
+from tiny import LETTERS, SPECIAL, TOKENS, WORDS, language_model, rows, texts, tokenizer
 from tokenizers import Tokenizer, models
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 

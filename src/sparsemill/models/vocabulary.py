@@ -20,7 +20,7 @@ from sparsemill.files import read_json, write_text
 
 
 def _spells(token: str, prefix: str) -> bool:
-    """Whether it is one ASCII character, at the beginning of a word or within; with them all, any word can be spelled."""
+    """Whether it is one ASCII character, at a word's beginning or within; with them all, any word can be spelled."""
     character = token.removeprefix(prefix)
     return len(character) == 1 and character.isascii()
 
