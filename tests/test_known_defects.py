@@ -178,10 +178,13 @@ def test_lengths_by_default_hold_a_passage() -> None:
     assert fields["query_length"].default >= 32
     assert fields["document_length"].default >= 256
     assert fields["encode_length"].default >= 512
-    study = load()
-    for trained in (*study.pretrainings.values(), *study.experiments.values()):
-        assert trained.document_length >= 64
-        assert trained.query_length >= 32
+    measures = ["nDCG@10", "MRR@10", "R@100", "R@1000"]
+    for scale, least in (("demo", 48), ("one-gpu", 128), ("paper", 128)):
+        study = load(presets=["inference_free", "splade_pp"], scale=scale, measures=measures, depth=1000)
+        for trained in (*study.pretrainings.values(), *study.experiments.values()):
+            assert trained.document_length >= least
+            assert trained.query_length >= 32
+            assert trained.query_length <= trained.document_length
 
 
 # --- regularisers ----------------------------------------------------------------------------------------------------
