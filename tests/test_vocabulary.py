@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import torch
 from tiny import LETTERS, SPECIAL, TOKENS, WORDS, language_model, rows, texts, tokenizer
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from sparsemill.errors import UserError
 from sparsemill.models.backbone import prepare_backbone
 from sparsemill.models.encoder import build_encoder, query_weights
-from sparsemill.models.vocabulary import cut_model, kept_tokens
+from sparsemill.models.vocabulary import cut_model, cut_tokenizer, kept_tokens
 from sparsemill.study.models import Backbone
 
 READ = ["bal dom xbal", "Dom [SEP] quiz"]
@@ -56,6 +56,20 @@ def test_documents_read_as_before(tmp_path: Path) -> None:
         3,
         4,
     ]
+
+
+def test_every_form_of_a_saved_tokenizer_is_numbered_anew(tmp_path: Path) -> None:
+    tokens = ["[UNK]", "a", "[CLS]", "b", "[SEP]", "[PAD]"]
+    backend = Tokenizer(models.WordPiece({token: row for row, token in enumerate(tokens)}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.add_special_tokens(["[UNK]", "[CLS]", "[SEP]", "[PAD]"])
+    backend.post_processor = processors.BertProcessing(("[SEP]", 4), ("[CLS]", 2))
+    backend.enable_padding(pad_id=5, pad_token="[PAD]")
+    backend.save(str(tmp_path / "tokenizer.json"))
+    cut_tokenizer(tmp_path, [0, 2, 3, 4, 5])
+    found = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    assert [encoding.ids for encoding in found.encode_batch(["b b", "b"])] == [[1, 2, 2, 3], [1, 2, 3, 4]]
+    assert found.get_vocab() == {"[UNK]": 0, "[CLS]": 1, "b": 2, "[SEP]": 3, "[PAD]": 4}
 
 
 def test_a_word_that_was_cut_away_is_spelled(tmp_path: Path) -> None:
