@@ -1,7 +1,7 @@
 """A masked language model with fewer tokens: those that a collection's documents have.
 
-The decoder is most of a small model's work. A token that no document holds is matched by no query over these documents
-but through expansion that the query side would have to make as well, so little is lost with it.
+The decoder is most of a small model's work. No document has the tokens that go, so a query could match them only where
+a document is expanded by them; why that is little: docs/decisions/0017-demo-vocabulary.md. Neither paper does this.
 """
 
 import json
@@ -49,8 +49,9 @@ def cut_model(model: Any, kept: list[int]) -> None:
     """Keep these rows of embeddings and decoder, in this order, in place; ids in its config are numbered anew.
 
     Args:
-        model: a masked language model of transformers whose decoder has a bias.
-        kept: token ids, ascending, special tokens among them.
+        model: a masked language model of transformers, embeddings and decoder [vocabulary, width], tied or not, decoder
+            bias [vocabulary]; afterwards `len(kept)` takes the place of `vocabulary`.
+        kept: token ids, ascending, each once, special tokens among them.
     """
     rows = torch.tensor(kept)
     decoder, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
@@ -72,7 +73,7 @@ def cut_tokenizer(folder: Path, kept: list[int]) -> None:
 
     Args:
         folder: where `tokenizer.json` lies; it is written anew.
-        kept: token ids, special tokens among them.
+        kept: token ids, ascending, each once, special tokens among them.
     """
     described = read_json(folder / TOKENIZER)
     new = {old: number for number, old in enumerate(kept)}
