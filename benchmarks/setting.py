@@ -3,6 +3,7 @@
 import argparse
 import json
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,11 @@ def lengths(count: int, *, limit: int, fixed: bool, seed: int = 0) -> list[int]:
 
 def texts(tokens: list[int], *, seed: int = 1) -> list[str]:
     """One text per length; words are tokens, drawn by Zipf's law."""
-    generator = np.random.default_rng(seed)
     ranks = np.arange(1, VOCABULARY - len(SPECIAL) + 1)
-    share = 1 / ranks / (1 / ranks).sum()
-    return [" ".join(f"w{rank}" for rank in generator.choice(ranks, size=count - 2, p=share)) for count in tokens]
+    upto = (1 / ranks).cumsum()
+    drawn = np.searchsorted(upto / upto[-1], np.random.default_rng(seed).random(sum(tokens) - 2 * len(tokens)), "right")
+    words = iter([f"w{ranks[place]}" for place in drawn.tolist()])
+    return [" ".join(islice(words, count - 2)) for count in tokens]
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sentence_transformers.sparse_encoder import SparseEncoder
 from tiny import TOKENS, rows, save_language_model, texts
+from transformers import AutoTokenizer
 
 from sparsemill.errors import UserError
-from sparsemill.models.encode import encode_texts, load_encoder
+from sparsemill.models.encode import SLICE, _padded, encode_texts, load_encoder
 from sparsemill.models.encoder import build_encoder, query_weights, save_encoder
+from sparsemill.models.head import use_bf16_weights
 
 TEXTS = [*texts(), "zz yy", "bal", " ".join(texts(6))]
 
@@ -72,3 +75,46 @@ def test_bf16_is_close_to_fp32(model: Path) -> None:
     exact, rough = encode(model, TEXTS), encode(model, TEXTS, precision="bf16")
     assert not np.array_equal(exact, rough)
     assert np.abs(exact - rough).max() < 0.1
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_is_the_tokenizers(model: Path, side: str) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(model / "start", padding_side=side)
+    ids = [[4, 5, 6], [7], [8, 9]]
+    expected = tokenizer.pad({"input_ids": ids}, return_tensors="pt")
+    found = _padded(ids, tokenizer)
+    assert found.keys() == {"input_ids", "attention_mask"}
+    assert all(torch.equal(value, expected[name]) for name, value in found.items())
+
+
+def test_slices_change_nothing(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = encode(model, TEXTS)
+    monkeypatch.setitem(SLICE, "cpu", 3)
+    assert np.allclose(encode(model, TEXTS), expected, atol=1e-5)
+
+
+def test_bf16_weights_leave_the_bias_of_the_decoder(model: Path) -> None:
+    """Biases reach -1e4 and are added to float32 maxima; query weights are no transformer's."""
+    encoder = load_encoder(model, length=24, device="cpu")
+    transformer, head = encoder[0].sub_modules["document"]
+    bias = head.decoder.bias.clone()
+    use_bf16_weights(encoder)
+    assert {value.dtype for value in transformer.parameters()} == {torch.bfloat16}
+    assert head.decoder.weight.dtype == torch.bfloat16
+    assert torch.equal(head.decoder.bias, bias)
+    assert {value.dtype for value in encoder[0].sub_modules["query"].parameters()} == {torch.float32}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("head", ["chunked", "triton"])
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 0.1)])
+@pytest.mark.parametrize("size", [2, 1024])
+def test_a_gpu_encodes_as_a_cpu(
+    model: Path, monkeypatch: pytest.MonkeyPatch, head: str, precision: str, tolerance: float, size: int
+) -> None:
+    """Also in several slices and batches, of which the last is taken when no other follows."""
+    monkeypatch.setitem(SLICE, "cuda", size)
+    encoder = load_encoder(model, length=24, device="cuda", head=head)
+    vectors = encode_texts(encoder, TEXTS, task="document", length=24, tokens=64, precision=precision)
+    assert np.abs(rows(vectors) - encode(model, TEXTS)).max() < tolerance

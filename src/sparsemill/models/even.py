@@ -30,12 +30,16 @@ class EvenTransformer(Transformer):  # type: ignore[misc]  # sentence-transforme
 
     def forward(self, features: dict[str, Any], **options: Any) -> dict[str, Any]:
         """Read `input_ids` and `attention_mask` [batch, length]; add `token_embeddings` [batch, length, width]."""
+        whole: dict[str, Any]
+        if not self.training:  # on a GPU reading the lengths would wait for all that was launched
+            whole = super().forward(features, **options)
+            return whole
         mask = features["attention_mask"]
         places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
         lengths = (mask.bool() * places).amax(1).tolist()  # up to the last token, on whatever side the padding is
-        groups = list(token_batches(lengths, tokens=TOKENS[mask.device.type])) if self.training else []
+        groups = list(token_batches(lengths, tokens=TOKENS[mask.device.type]))
         if len(groups) < 2:
-            whole: dict[str, Any] = super().forward(features, **options)
+            whole = super().forward(features, **options)
             return whole
         columns = {name: value for name, value in features.items() if isinstance(value, Tensor) and value.ndim > 1}
         rest = {name: value for name, value in features.items() if name not in columns}

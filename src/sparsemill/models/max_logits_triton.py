@@ -1,25 +1,40 @@
 """Maximum over tokens of the MLM logits as one GPU kernel: the logits never leave the chip.
 
 The idea is that of Sparton (2603.25011): fold the maximum into the tiles of the matrix product, keep the token that
-won, and send gradients through that token alone. Here documents lie one after the other without padding, the activation
-stays outside, and the backward pass runs over the entries with a gradient, without atomic additions.
+won, and send gradients through that token alone. Here documents lie one after the other without padding, as many in a
+tile as it has tokens for, the activation stays outside, and the backward pass runs over the entries with a gradient,
+without atomic additions.
 
 Tile sizes are fixed, not tuned at run time: a tuned size could change the order of additions from run to run.
 With `TRITON_INTERPRET=1` the kernels run on CPU tensors, slowly, which is how they are tested without a GPU.
 """
 
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from torch.nn.functional import pad
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 from sparsemill.models.max_logits import autocast_dtype, check_lengths
 
-TOKENS, VOCABULARY = 64, 128
-"""Tile of the logits that a program holds at a time."""
+
+class Tile(NamedTuple):
+    """The logits that a program holds at a time, and the width that it multiplies at a time."""
+
+    tokens: int
+    vocabulary: int
+    width: int
+    stages: int
+
+
+HALF, SINGLE = Tile(128, 128, 64, stages=3), Tile(64, 64, 32, stages=2)
+"""Two programs with half-precision tiles share a multiprocessor: one reduces while the other one multiplies."""
+TOGETHER = 8192
+"""Tokens whose programs are neighbours: they and the slice of `weight` that each needs stay in the cache."""
 ENTRIES, WIDTH = 16, 128
 """Tile of the backward pass: entries added up at a time, and columns of the result per program."""
 
@@ -30,8 +45,10 @@ def _largest(  # type: ignore[no-untyped-def]
     weight,
     bias,
     starts,
+    packs,
     output,
     winners,
+    count,
     vocabulary,
     width,
     WINNERS: tl.constexpr,
@@ -39,41 +56,47 @@ def _largest(  # type: ignore[no-untyped-def]
     TOKENS: tl.constexpr,
     VOCABULARY: tl.constexpr,
     WIDTH: tl.constexpr,
+    GROUP: tl.constexpr,
 ):
-    """One document and VOCABULARY entries: running maximum over the document's tokens, the first of equals wins."""
-    document = tl.program_id(0).to(tl.int64)  # neighbours share the slice of `weight`, which stays in the cache
-    columns = tl.program_id(1).to(tl.int64) * VOCABULARY + tl.arange(0, VOCABULARY)
-    known = columns < vocabulary
-    start = tl.load(starts + document)
-    end = tl.load(starts + document + 1)
+    """One pack of documents and VOCABULARY entries: maximum over each document's tokens, the first of equals wins.
+
+    A pack is one document of any length, or several that fit in a tile. The tile is entries times tokens, so that a
+    maximum runs along what a thread holds.
+    """
+    tiles = tl.cdiv(vocabulary, VOCABULARY)
+    leader = tl.program_id(0) // (GROUP * tiles) * GROUP
+    members = tl.minimum(count - leader, GROUP)
+    member = tl.program_id(0) % (GROUP * tiles)
+    pack = leader + member % members
+    entry = member // members * VOCABULARY
+    entries = entry + tl.arange(0, VOCABULARY)
+    known = entries < vocabulary
+    stride = tl.cast(vocabulary, tl.int64)
+    shift = tl.load(bias + entries, mask=known, other=0.0).to(tl.float32)
+    first, last = tl.load(packs + pack), tl.load(packs + pack + 1)
     best = tl.full((VOCABULARY,), float("-inf"), tl.float32)
-    winner = tl.zeros((VOCABULARY,), tl.int32) + start
-    for low in range(start, end, TOKENS):
-        tokens = low + tl.arange(0, TOKENS)
-        real = tokens < end
-        rows = tokens.to(tl.int64) * width
-        logits = tl.zeros((TOKENS, VOCABULARY), tl.float32)
+    winner = tl.zeros((VOCABULARY,), tl.int32)
+    for low in range(tl.load(starts + first), tl.load(starts + last), TOKENS):
+        logits = tl.zeros((VOCABULARY, TOKENS), tl.float32)
         for left in range(0, width, WIDTH):
-            places = left + tl.arange(0, WIDTH)
-            inside = places < width
-            h = tl.load(hidden + rows[:, None] + places[None, :], mask=real[:, None] & inside[None, :], other=0.0)
-            w = tl.load(
-                weight + columns[None, :] * width + places[:, None], mask=inside[:, None] & known[None, :], other=0.0
-            )
+            w, h = weight.load([entry, left]), hidden.load([low, left])
             if WIDEN:
-                h, w = h.to(tl.float32), w.to(tl.float32)
-            logits = tl.dot(h, w, logits, input_precision="ieee")
+                w, h = w.to(tl.float32), h.to(tl.float32)
+            logits = tl.dot(w, h.T, logits, input_precision="ieee")
         # A NaN loses every comparison; as infinity it reaches the loss, where it stops the training.
         logits = tl.where(logits == logits, logits, float("inf"))
-        logits = tl.where(real[:, None], logits, float("-inf"))
-        value, place = tl.max(logits, 0, return_indices=True)
-        better = value > best
-        best = tl.where(better, value, best)
-        winner = tl.where(better, low + place.to(tl.int32), winner)
-    shift = tl.load(bias + columns, mask=known, other=0.0).to(tl.float32)
-    tl.store(output + document * vocabulary + columns, best + shift, mask=known)
-    if WINNERS:
-        tl.store(winners + document * vocabulary + columns, winner, mask=known)
+        tokens = low + tl.arange(0, TOKENS)
+        for document in range(first, last):
+            start = tl.load(starts + document)
+            real = ((tokens >= start) & (tokens < tl.load(starts + document + 1)))[None, :]
+            value = tl.max(tl.where(real, logits, float("-inf")), 1)
+            better = (value > best) | (start >= low)  # or the document begins in this tile
+            best = tl.where(better, value, best)
+            tl.store(output + document * stride + entries, best + shift, mask=known)
+            if WINNERS:
+                won = real & (logits == value[:, None])
+                winner = tl.where(better, tl.min(tl.where(won, tokens[None, :], 2147483647), 1), winner)
+                tl.store(winners + document * stride + entries, winner, mask=known)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -97,25 +120,52 @@ def _add_rows(  # type: ignore[no-untyped-def]
     tl.store(output + row * width + places, total, mask=inside)
 
 
-def _forward(hidden: Tensor, weight: Tensor, bias: Tensor, starts: Tensor, *, winners: bool) -> tuple[Tensor, Tensor]:
-    documents, vocabulary = len(starts) - 1, weight.shape[0]
-    output = torch.empty(documents, vocabulary, dtype=torch.float32, device=hidden.device)
+def _packs(lengths: list[int], *, tokens: int) -> list[int]:
+    """The first document of each pack, and the number of documents: neighbours that have `tokens` tokens together."""
+    packs, room = [0], tokens
+    for document, length in enumerate(lengths):
+        if length > room and document:
+            packs.append(document)
+            room = tokens
+        room -= length
+    return [*packs, len(lengths)]
+
+
+def _described(matrix: Tensor, rows: int, columns: int) -> TensorDescriptor:
+    """What loads tiles of a matrix: rows have to start at multiples of 16 bytes; beyond the matrix are zeros."""
+    step = 16 // matrix.element_size()
+    matrix = pad(matrix, (0, -matrix.shape[1] % step))
+    return TensorDescriptor.from_tensor(matrix if matrix.data_ptr() % 16 == 0 else matrix.clone(), [rows, columns])
+
+
+def _forward(
+    hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int], *, winners: bool
+) -> tuple[Tensor, Tensor]:
+    tile = SINGLE if hidden.dtype == torch.float32 else HALF
+    packs, vocabulary = _packs(lengths, tokens=tile.tokens), weight.shape[0]
+    output = torch.empty(len(lengths), vocabulary, dtype=torch.float32, device=hidden.device)
     winner = torch.empty(output.shape if winners else (1, 1), dtype=torch.int32, device=hidden.device)
-    _largest[(documents, triton.cdiv(vocabulary, VOCABULARY))](
-        hidden,
-        weight,
+    places = torch.tensor([*accumulate(lengths, initial=0)], dtype=torch.int32, device=hidden.device)
+    _largest[((len(packs) - 1) * triton.cdiv(vocabulary, tile.vocabulary),)](
+        _described(hidden, tile.tokens, tile.width),
+        _described(weight, tile.vocabulary, tile.width),
         bias,
-        starts,
+        places,
+        torch.tensor(packs, dtype=torch.int32, device=hidden.device),
         output,
         winner,
+        len(packs) - 1,
         vocabulary,
         hidden.shape[1],
         WINNERS=winners,
         # Triton's interpreter would multiply the bits of bfloat16 as integers.
         WIDEN=triton.knobs.runtime.interpret and hidden.dtype == torch.bfloat16,
-        TOKENS=TOKENS,
-        VOCABULARY=VOCABULARY,
-        WIDTH=32 if hidden.dtype == torch.float32 else 64,
+        TOKENS=tile.tokens,
+        VOCABULARY=tile.vocabulary,
+        WIDTH=tile.width,
+        GROUP=TOGETHER // tile.tokens,
+        num_warps=4,
+        num_stages=tile.stages,
     )
     return output, winner
 
@@ -140,11 +190,11 @@ def _scatter(rows: Tensor, scales: Tensor, indices: Tensor, source: Tensor, *, s
 
 class _MaxLogits(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, starts: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int]) -> Tensor:
         ctx.dtypes = hidden.dtype, weight.dtype, bias.dtype
         dtype = autocast_dtype(hidden)
         hidden, weight = hidden.to(dtype).contiguous(), weight.to(dtype).contiguous()
-        output, winner = _forward(hidden, weight, bias, starts, winners=any(ctx.needs_input_grad))
+        output, winner = _forward(hidden, weight, bias, lengths, winners=any(ctx.needs_input_grad))
         ctx.save_for_backward(hidden, weight, winner)
         return output
 
@@ -181,6 +231,5 @@ def max_logits(hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int])
     check_lengths(hidden, lengths)
     if hidden.dtype == torch.float64:
         raise ValueError("the Triton head takes float32, bfloat16 or float16, not float64")
-    starts = torch.tensor([*accumulate(lengths, initial=0)], dtype=torch.int32, device=hidden.device)
-    result: Tensor = _MaxLogits.apply(hidden, weight, bias, starts)  # type: ignore[no-untyped-call]  # torch's own
+    result: Tensor = _MaxLogits.apply(hidden, weight, bias, lengths)  # type: ignore[no-untyped-call]  # torch's own
     return result
