@@ -10,7 +10,7 @@ from tiny import TOKENS, rows, save_language_model, texts
 from transformers import AutoTokenizer
 
 from sparsemill.errors import UserError
-from sparsemill.models.encode import SLICE, _padded, encode_texts, load_encoder
+from sparsemill.models.encode import SLICE, _padded, _token_ids, encode_texts, load_encoder
 from sparsemill.models.encoder import build_encoder, query_weights, save_encoder
 from sparsemill.models.head import use_bf16_weights
 
@@ -75,6 +75,17 @@ def test_bf16_is_close_to_fp32(model: Path) -> None:
     exact, rough = encode(model, TEXTS), encode(model, TEXTS, precision="bf16")
     assert not np.array_equal(exact, rough)
     assert np.abs(exact - rough).max() < 0.1
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("length", [4, 24])
+def test_tokens_are_the_tokenizers(model: Path, side: str, length: int) -> None:
+    """Also after a call that left other settings in it."""
+    tokenizer = AutoTokenizer.from_pretrained(model / "start", truncation_side=side)
+    documents = [*TEXTS, "", "[MASK] bal"]
+    expected = tokenizer(documents, truncation=True, max_length=length)["input_ids"]
+    tokenizer(TEXTS, padding="max_length", truncation=True, max_length=30)
+    assert _token_ids(documents, tokenizer, length=length) == expected
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
