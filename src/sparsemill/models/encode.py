@@ -68,7 +68,7 @@ def _token_ids(texts: list[str], tokenizer: Any, *, length: int) -> list[list[in
 
 
 def _padded(ids: list[list[int]], tokenizer: Any) -> dict[str, torch.Tensor]:
-    """`input_ids` and `attention_mask` [texts, longest], int64; `tokenizer.pad`, 30 times as fast."""
+    """`input_ids` and `attention_mask` [texts, longest], int64, as `tokenizer.pad` makes them from lists, more slowly."""
     lengths = np.array([len(row) for row in ids])
     places = np.arange(lengths.max())
     real = places < lengths[:, None]
@@ -79,8 +79,16 @@ def _padded(ids: list[list[int]], tokenizer: Any) -> dict[str, torch.Tensor]:
     return {"input_ids": torch.from_numpy(matrix), "attention_mask": torch.from_numpy(real.astype(np.int64))}
 
 
-def _batches(texts: Sequence[str], tokenizer: Any, *, length: int, tokens: int, device: str) -> Iterator[Batch]:
-    """Batches of all texts, about the longest first: texts of like length in characters are tokenised together."""
+def ready_batches(texts: Sequence[str], tokenizer: Any, *, length: int, tokens: int, device: str) -> Iterator[Batch]:
+    """Batches of all texts, about the longest first: texts of like length in characters are tokenised together.
+
+    Args:
+        texts: any number.
+        tokenizer: of transformers.
+        length: tokens kept of a text, special tokens included.
+        tokens: bound on the padded tokens of one batch.
+        device: `cpu` or `cuda`, for which memory is pinned.
+    """
     order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
     size = SLICE[device]
     for low in range(0, len(order), size):
@@ -102,10 +110,20 @@ def _rows(vectors: torch.Tensor) -> sparse.csr_matrix:
     return sparse.csr_matrix((values, columns.cpu().numpy().astype(np.int32), pointers), shape=tuple(vectors.shape))
 
 
-def _encoded(
+def encode_batches(
     encoder: SparseEncoder, batches: Iterator[Batch], *, task: str, precision: str
 ) -> Iterator[tuple[list[int], sparse.csr_matrix]]:
-    """Rows and their vectors; on a GPU a batch is taken from it once the next one has been launched."""
+    """Rows and their vectors; on a GPU a batch is taken from it once the next one has been launched.
+
+    Args:
+        encoder: from `load_encoder`.
+        batches: from `ready_batches`.
+        task: `document` or `query`.
+        precision: see `encode_texts`; the weights are taken as they are.
+
+    Yields:
+        Rows of the texts, and [rows, vocabulary] CSR.
+    """
     device = encoder.device.type
     stream = torch.cuda.Stream(priority=-1) if device == "cuda" else None  # type: ignore[no-untyped-call]  # torch's own
     launched: deque[tuple[list[int], torch.Tensor, Any]] = deque()
@@ -161,8 +179,8 @@ def encode_texts(
         use_bf16_weights(encoder)
     order: list[int] = []
     parts: list[Any] = []
-    batches = _batches(texts, tokenizer, length=length, tokens=tokens, device=device)
-    for rows, vectors in _encoded(encoder, batches, task=task, precision=precision):
+    batches = ready_batches(texts, tokenizer, length=length, tokens=tokens, device=device)
+    for rows, vectors in encode_batches(encoder, batches, task=task, precision=precision):
         parts.append(vectors)
         order.extend(rows)
         if progress:
