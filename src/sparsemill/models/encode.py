@@ -68,7 +68,7 @@ def _token_ids(texts: list[str], tokenizer: Any, *, length: int) -> list[list[in
 
 
 def _padded(ids: list[list[int]], tokenizer: Any) -> dict[str, torch.Tensor]:
-    """`input_ids` and `attention_mask` [texts, longest], int64, as `tokenizer.pad` makes them from lists, more slowly."""
+    """`input_ids` and `attention_mask` [texts, longest], int64, as `tokenizer.pad` makes them, but faster."""
     lengths = np.array([len(row) for row in ids])
     places = np.arange(lengths.max())
     real = places < lengths[:, None]
