@@ -57,6 +57,7 @@ def work(model: str, length: int) -> float:
 
 def ready_rate(setting: Setting, *, repetitions: int) -> float:
     """Documents per second of our encoding once batches are ready, without the tokenizer: the median repetition."""
+    torch.set_num_threads(setting.threads)
     with tempfile.TemporaryDirectory() as folder:
         write_retriever(Path(folder), setting.model, active=setting.active, length=setting.length)
         encoder = load_encoder(Path(folder), length=setting.length, device=setting.device, head=setting.head)

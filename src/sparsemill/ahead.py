@@ -3,9 +3,15 @@
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+def _next(items: Iterator[T]) -> list[T]:
+    """The next item, alone; nothing at the end."""
+    return list(islice(items, 1))
 
 
 def ahead(items: Iterator[T], *, depth: int) -> Iterator[T]:
@@ -15,9 +21,8 @@ def ahead(items: Iterator[T], *, depth: int) -> Iterator[T]:
         items: an iterator that may run in another thread.
         depth: items that wait at most, at least 1; bounds the memory.
     """
-    end = object()
     with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
-        waiting = deque(pool.submit(next, items, end) for _ in range(depth))
-        while (item := waiting.popleft().result()) is not end:
-            waiting.append(pool.submit(next, items, end))
-            yield item  # type: ignore[misc]  # the end is no item
+        waiting = deque(pool.submit(_next, items) for _ in range(depth))
+        while found := waiting.popleft().result():
+            waiting.append(pool.submit(_next, items))
+            yield from found

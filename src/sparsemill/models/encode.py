@@ -23,7 +23,7 @@ from sparsemill.progress import Progress
 SLICE = {"cpu": 65_536, "cuda": 1024}
 """Texts that are tokenised at a time: few where that is done beside the encoding, and the first ones delay it."""
 Batch = tuple[list[int], dict[str, torch.Tensor]]
-"""Rows of the texts, and what the encoder reads of them."""
+"""Rows of the texts, and their `input_ids` and `attention_mask` [texts, longest], int64."""
 
 
 def load_encoder(
