@@ -5,8 +5,9 @@ While a GPU encodes a batch, a thread tokenises the next one, and the vectors of
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import chain, cycle, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,8 +23,14 @@ from sparsemill.progress import Progress
 
 SLICE = {"cpu": 65_536, "cuda": 1024}
 """Texts that are tokenised at a time: few where that is done beside the encoding, and the first ones delay it."""
-Batch = tuple[list[int], dict[str, torch.Tensor]]
-"""Rows of the texts, and their `input_ids` and `attention_mask` [texts, longest], int64."""
+
+
+class Batch(NamedTuple):
+    """Rows of the texts, their tokens, and their `input_ids` and `attention_mask` [texts, longest], int64."""
+
+    rows: list[int]
+    lengths: list[int]
+    features: dict[str, torch.Tensor]
 
 
 def load_encoder(
@@ -75,7 +82,7 @@ def _padded(ids: list[list[int]], tokenizer: Any) -> dict[str, torch.Tensor]:
     if tokenizer.padding_side == "left":
         real = real[:, ::-1]
     matrix = np.full(real.shape, tokenizer.pad_token_id, dtype=np.int64)
-    matrix[real] = np.concatenate([np.array(row, dtype=np.int64) for row in ids])
+    matrix[real] = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=int(lengths.sum()))
     return {"input_ids": torch.from_numpy(matrix), "attention_mask": torch.from_numpy(real.astype(np.int64))}
 
 
@@ -83,31 +90,44 @@ def ready_batches(texts: Sequence[str], tokenizer: Any, *, length: int, tokens: 
     """Batches of all texts, about the longest first: texts of like length in characters are tokenised together.
 
     Args:
-        texts: any number.
+        texts: any number; blank ones are left out.
         tokenizer: of transformers.
         length: tokens kept of a text, special tokens included.
         tokens: bound on the padded tokens of one batch.
         device: `cpu` or `cuda`, for which memory is pinned.
     """
-    order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
+    order = sorted((row for row, text in enumerate(texts) if text.strip()), key=lambda row: -len(texts[row]))
     size = SLICE[device]
     for low in range(0, len(order), size):
         rows = sorted(order[low : low + size])
         encoded = _token_ids([texts[row] for row in rows], tokenizer, length=length)
         for batch in token_batches([len(ids) for ids in encoded], tokens=tokens):
-            features = _padded([encoded[place] for place in batch], tokenizer)
+            chosen = [encoded[place] for place in batch]
+            features = _padded(chosen, tokenizer)
             if device == "cuda":  # so that copying waits for nothing
                 features = {name: value.pin_memory() for name, value in features.items()}
-            yield [rows[place] for place in batch], features
+            yield Batch([rows[place] for place in batch], [len(ids) for ids in chosen], features)
 
 
 def _rows(vectors: torch.Tensor) -> sparse.csr_matrix:
     """[batch, vocabulary] dense to CSR, on whatever device the vectors are."""
     rows, columns = vectors.nonzero(as_tuple=True)
     values = vectors[rows, columns].cpu().numpy()
-    counts = torch.bincount(rows, minlength=len(vectors)).cpu().numpy()
-    pointers = np.concatenate([[0], np.cumsum(counts)])
-    return sparse.csr_matrix((values, columns.cpu().numpy().astype(np.int32), pointers), shape=tuple(vectors.shape))
+    pointers = np.concatenate([[0], np.cumsum(vectors.count_nonzero(1).cpu().numpy())])
+    return sparse.csr_matrix((values, columns.int().cpu().numpy(), pointers), shape=tuple(vectors.shape))
+
+
+def _streams(device: str) -> tuple[list[Any], Any]:
+    """On a GPU two streams that encode by turns, and one that takes vectors; elsewhere none.
+
+    Models read their mask before they launch anything, which waits for the stream; the other one has work meanwhile.
+    """
+    if device != "cuda":
+        return [None], None
+    lanes = [torch.cuda.Stream() for _ in range(2)]  # type: ignore[no-untyped-call]  # torch's own
+    for lane in lanes:
+        lane.wait_stream(torch.cuda.current_stream())  # which may still move weights
+    return lanes, torch.cuda.Stream(priority=-1)  # type: ignore[no-untyped-call]  # torch's own
 
 
 def encode_batches(
@@ -125,25 +145,41 @@ def encode_batches(
         Rows of the texts, and [rows, vocabulary] CSR.
     """
     device = encoder.device.type
-    stream = torch.cuda.Stream(priority=-1) if device == "cuda" else None  # type: ignore[no-untyped-call]  # torch's own
+    lanes, taking = _streams(device)
+    autocast = precision == "bf16" and device == "cpu"
     launched: deque[tuple[list[int], torch.Tensor, Any]] = deque()
 
     def take() -> tuple[list[int], sparse.csr_matrix]:
         rows, vectors, done = launched.popleft()
-        if stream is not None:
-            stream.wait_event(done)
-        with torch.cuda.stream(stream):
+        if taking is not None:
+            taking.wait_event(done)
+        with torch.cuda.stream(taking):
             return rows, _rows(vectors)
 
-    for rows, features in ahead(batches, depth=2):
-        moved = {name: value.to(encoder.device, non_blocking=True) for name, value in features.items()}
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16" and device == "cpu"):
-            vectors = encoder({**moved, "task": task})["sentence_embedding"].float()
-        launched.append((rows, vectors, torch.cuda.current_stream().record_event() if stream else None))
-        if stream is None or len(launched) > 1:
+    for lane, (rows, lengths, features) in zip(cycle(lanes), ahead(batches, depth=2), strict=False):
+        with torch.cuda.stream(lane), torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            moved = {name: value.to(device, non_blocking=True) for name, value in features.items()}
+            vectors = encoder({**moved, "task": task, "lengths": lengths})["sentence_embedding"].float()
+        launched.append((rows, vectors, lane.record_event() if lane else None))
+        if lane is None or len(launched) > 1:
             yield take()
     while launched:
         yield take()
+
+
+def _in_order(parts: list[tuple[list[int], sparse.csr_matrix]], *, texts: int, width: int) -> sparse.csr_matrix:
+    """[texts, width] CSR from rows and their vectors; rows that no part has are empty. Takes the parts off the list."""
+    counts = np.zeros(texts, dtype=np.int64)
+    for rows, part in parts:
+        counts[rows] = np.diff(part.indptr)
+    pointers = np.concatenate([[0], np.cumsum(counts)])
+    columns, values = np.empty(pointers[-1], dtype=np.int32), np.empty(pointers[-1], dtype=np.float32)
+    while parts:
+        rows, part = parts.pop()
+        for place, (low, high) in zip(pointers[rows].tolist(), pairwise(part.indptr.tolist()), strict=True):
+            columns[place : place + high - low] = part.indices[low:high]
+            values[place : place + high - low] = part.data[low:high]
+    return sparse.csr_matrix((values, columns, pointers), shape=(texts, width))
 
 
 @torch.inference_mode()
@@ -173,21 +209,16 @@ def encode_texts(
     """
     device = encoder.device.type
     tokenizer = encoder[0].sub_modules[task][0].tokenizer
-    if not texts:
-        return sparse.csr_matrix((0, len(tokenizer)), dtype=np.float32)
     if device == "cuda" and precision == "bf16":
         use_bf16_weights(encoder)
-    order: list[int] = []
-    parts: list[Any] = []
+    blank = sum(not text.strip() for text in texts)
+    if progress and blank:
+        progress.advance(blank)
+    parts = []
     batches = ready_batches(texts, tokenizer, length=length, tokens=tokens, device=device)
     for rows, vectors in encode_batches(encoder, batches, task=task, precision=precision):
-        parts.append(vectors)
-        order.extend(rows)
+        parts.append((rows, vectors))
         if progress:
             progress.advance(len(rows))
-    stacked = sparse.vstack(parts, format="csr", dtype=np.float32)[np.argsort(np.array(order))]
-    empty = np.array([not text.strip() for text in texts])
-    stacked = sparse.csr_matrix(sparse.diags((~empty).astype(np.float32)) @ stacked)
-    stacked.eliminate_zeros()
-    stacked.sort_indices()
-    return stacked
+    width = parts[0][1].shape[1] if parts else len(tokenizer)
+    return _in_order(parts, texts=len(texts), width=width)

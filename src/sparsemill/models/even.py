@@ -10,8 +10,9 @@ from torch import Tensor
 
 from sparsemill.models.batches import token_batches
 
-TOKENS = {"cpu": 2048, "cuda": 65_536}
-"""Bound on the padded tokens of a group; larger products are no faster."""
+TOKENS = {"cpu": 2048, "cuda": 262_144}
+"""Bound on the padded tokens of a group. On a CPU larger products are no faster; a GPU computes padding sooner than it
+launches the layers once more."""
 
 
 def _input(model: Any, features: Mapping[str, Any]) -> tuple[str, Tensor]:
@@ -36,6 +37,7 @@ class EvenTransformer(Transformer):  # type: ignore[misc]  # sentence-transforme
             return whole
         mask = features["attention_mask"]
         places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+        features["lengths"] = mask.sum(1).tolist()
         lengths = (mask.bool() * places).amax(1).tolist()  # up to the last token, on whatever side the padding is
         groups = list(token_batches(lengths, tokens=TOKENS[mask.device.type]))
         if len(groups) < 2:

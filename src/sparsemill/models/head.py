@@ -8,6 +8,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
+import torch
 from sentence_transformers.base.modules.module import Module
 from sentence_transformers.sparse_encoder import SparseEncoder
 from sentence_transformers.sparse_encoder.modules import SpladePooling
@@ -41,6 +42,14 @@ def max_logits_of(kind: str, *, device: str) -> MaxLogits:
     return max_logits_triton.max_logits
 
 
+def _real_tokens(embeddings: Tensor, mask: Tensor, count: int) -> Tensor:
+    """[count, width]: embeddings [batch, length, width] where the mask is true, which is at `count` places."""
+    flat = embeddings.flatten(0, 1)
+    if count == mask.numel():
+        return flat
+    return flat.index_select(0, torch.nonzero_static(mask.flatten(), size=count).squeeze(1))
+
+
 class SpladeHead(Module):  # type: ignore[misc]  # sentence-transformers is untyped
     """Weights w_j from the decoder's input: max_i or sum_i of log(1 + relu(logit_ij)), or of its double logarithm.
 
@@ -72,11 +81,14 @@ class SpladeHead(Module):  # type: ignore[misc]  # sentence-transformers is unty
         self.representation: str = pooling.pooling_strategy
         self.activation = {theirs: ours for ours, theirs in ACTIVATIONS.items()}[pooling.activation_function]
 
-    def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Read `token_embeddings` [batch, length, width] and `attention_mask`; add `sentence_embedding`."""
-        hidden, mask = features["token_embeddings"], features["attention_mask"].bool()
-        lengths = mask.sum(1).tolist()
-        hidden = hidden.flatten(0, 1) if sum(lengths) == mask.numel() else hidden[mask]
+    def forward(self, features: dict[str, Any]) -> dict[str, Any]:
+        """Read `token_embeddings` [batch, length, width] and `attention_mask`; add `sentence_embedding`.
+
+        `lengths`, the tokens of each text, spare a GPU the wait for the mask where they are known.
+        """
+        mask = features["attention_mask"].bool()
+        lengths: list[int] = features["lengths"] if "lengths" in features else mask.sum(1).tolist()
+        hidden = _real_tokens(features["token_embeddings"], mask, sum(lengths))
         tokens = hidden, self.decoder.weight, self.decoder.bias, lengths
         features["sentence_embedding"] = (
             activate(self.max_logits(*tokens), self.activation)

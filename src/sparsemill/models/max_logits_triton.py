@@ -138,6 +138,12 @@ def _described(matrix: Tensor, rows: int, columns: int) -> TensorDescriptor:
     return TensorDescriptor.from_tensor(matrix if matrix.data_ptr() % 16 == 0 else matrix.clone(), [rows, columns])
 
 
+def _moved(numbers: list[int], device: torch.device) -> Tensor:
+    """int32, without waiting for what a GPU still does."""
+    made = torch.tensor(numbers, dtype=torch.int32)
+    return made.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else made
+
+
 def _forward(
     hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int], *, winners: bool
 ) -> tuple[Tensor, Tensor]:
@@ -145,13 +151,13 @@ def _forward(
     packs, vocabulary = _packs(lengths, tokens=tile.tokens), weight.shape[0]
     output = torch.empty(len(lengths), vocabulary, dtype=torch.float32, device=hidden.device)
     winner = torch.empty(output.shape if winners else (1, 1), dtype=torch.int32, device=hidden.device)
-    places = torch.tensor([*accumulate(lengths, initial=0)], dtype=torch.int32, device=hidden.device)
+    starts = _moved([*accumulate(lengths, initial=0)], hidden.device)
     _largest[((len(packs) - 1) * triton.cdiv(vocabulary, tile.vocabulary),)](
         _described(hidden, tile.tokens, tile.width),
         _described(weight, tile.vocabulary, tile.width),
         bias,
-        places,
-        torch.tensor(packs, dtype=torch.int32, device=hidden.device),
+        starts,
+        _moved(packs, hidden.device),
         output,
         winner,
         len(packs) - 1,
