@@ -8,6 +8,8 @@ STAMP := $(VENV)/.installed
 CORES ?= all
 MLFLOW_PORT ?= 5000
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+# Installed without bytecode, since few of its 25,000 modules are used: the first import of a module keeps it.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo demo-sweep test lint mlflow clean setup
 
