@@ -16,8 +16,9 @@ from compare import OURS, THEIRS, compare, write_report
 from sentence_transformers.sparse_encoder import SparseEncoder
 from setting import SIZES, VOCABULARY, Setting, lengths, parser, texts, write_retriever
 
-from sparsemill.models.encode import encode_batches, encode_texts, load_encoder, ready_batches
+from sparsemill.models.encode import encode_batches, encode_texts, load_encoder
 from sparsemill.models.head import use_bf16_weights
+from sparsemill.models.ready_batches import ready_batches
 
 
 def _documents(setting: Setting) -> list[str]:

@@ -10,9 +10,10 @@ from tiny import TOKENS, rows, save_language_model, texts
 from transformers import AutoTokenizer
 
 from sparsemill.errors import UserError
-from sparsemill.models.encode import SLICE, _padded, _token_ids, encode_texts, load_encoder
+from sparsemill.models.encode import encode_texts, load_encoder
 from sparsemill.models.encoder import build_encoder, query_weights, save_encoder
 from sparsemill.models.head import use_bf16_weights
+from sparsemill.models.ready_batches import SLICE, _padded, _token_ids
 
 TEXTS = [*texts(), "zz yy", "bal", " ".join(texts(6))]
 
