@@ -13,7 +13,7 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
-FIRST = ["test_end_to_end.py", "test_dag.py"]
+FIRST = ["test_end_to_end.py", "test_dag.py", "test_reruns.py"]
 """Modules that take minutes: begun last, they would leave the other worker with nothing to do."""
 
 
