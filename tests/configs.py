@@ -41,3 +41,12 @@ def experiment(**keys: Any) -> Config:
 def table(**keys: Any) -> Config:
     given = {"rows": [{"system": "ours"}], "columns": [{"measure": "nDCG@10", "collection": "pydocs"}], **keys}
     return {"t": {"caption": "", **given}}
+
+
+def turned(value: Any) -> Any:
+    """The same config with reversed keys, and every integer written as a float."""
+    if isinstance(value, dict):
+        return {key: turned(value[key]) for key in reversed(value)}
+    if isinstance(value, list):
+        return [turned(item) for item in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

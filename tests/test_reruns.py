@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from configs import turned
 from fake_checkout import REPORTED, edit, made_from, make_checkout, planned, snakemake, study_of
 
 from sparsemill.study import edges, plan
@@ -33,15 +34,6 @@ def test_a_moved_checkout_has_nothing_to_do(checkout: Path) -> None:
 
 def test_the_number_of_processes_trains_nothing_again(checkout: Path) -> None:
     assert planned(checkout, "--set-resources", "finetune:processes=2") == {}
-
-
-def turned(value: object) -> object:
-    """The same config with reversed keys, and every integer written as a float."""
-    if isinstance(value, dict):
-        return {key: turned(value[key]) for key in reversed(value)}
-    if isinstance(value, list):
-        return [turned(item) for item in value]
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def test_reordered_keys_and_floats_run_nothing(checkout: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import pytest
 import yaml
+from configs import turned
 
 from sparsemill.files import canonical_json
 from sparsemill.study import edges, pages, plan, specs
@@ -123,16 +124,8 @@ def test_every_artefact_has_a_spec_and_a_version(before: dict[str, str]) -> None
     assert sorted(specs.VERSIONS) == sorted(path.stem for path in (ROOT / "workflow" / "scripts").glob("*.py"))
 
 
-def _turned(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _turned(value[key]) for key in reversed(value)}
-    if isinstance(value, list):
-        return [_turned(item) for item in value]
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 def test_reordered_keys_and_floats_change_nothing(before: dict[str, str]) -> None:
-    assert all_specs(_turned(demo())) == before
+    assert all_specs(turned(demo())) == before
 
 
 def test_text_that_is_a_number_changes_nothing(before: dict[str, str]) -> None:
