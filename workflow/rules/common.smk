@@ -45,11 +45,14 @@ except UserError as error:
     sys.exit(f"error: {error}")
 
 
-onstart:  # a dry run shows the plan without them
-    try:
+onstart:
+    try:  # a dry run shows the plan without them
         revisions.check_revisions(study)
     except UserError as error:
         sys.exit(f"error: {error}")
+    # Snakemake limits how many jobs start in a second by looking at all ready ones again a second after each look, for
+    # ever: every job adds a look a second, and after 200 of them that takes half a core.
+    workflow.scheduler.job_rate_limiter = None
 
 
 RESULTS = Path(study.results)
