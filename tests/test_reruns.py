@@ -18,7 +18,7 @@ from sparsemill.study import edges, plan
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout with fake scripts after the whole demo ran."""
     checkout = make_checkout(tmp_path_factory.mktemp("built") / "checkout")
-    snakemake(checkout, "--quiet", "all")
+    (checkout / "told.txt").write_text(snakemake(checkout, "--verbose"))
     return checkout
 
 
@@ -26,6 +26,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def checkout(built: Path, tmp_path: Path) -> Path:
     """A copy of the finished checkout elsewhere, to change things in."""
     return Path(shutil.copytree(built, tmp_path / "moved"))
+
+
+def test_snakemake_looks_for_jobs_no_oftener_than_they_end(built: Path) -> None:
+    """Its limit on starts would look again every second for each job so far, with half a core after 200."""
+    told = (built / "told.txt").read_text()
+    assert 50 < told.count("Resources before job selection") <= told.count("Finished jobid")
 
 
 def test_a_moved_checkout_has_nothing_to_do(checkout: Path) -> None:
