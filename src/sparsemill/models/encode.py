@@ -70,10 +70,11 @@ def _streams(device: str) -> tuple[list[Any], Any]:
     """
     if device != "cuda":
         return [None], None
-    lanes = [torch.cuda.Stream() for _ in range(2)]  # type: ignore[no-untyped-call]  # torch's own
+    stream: Any = torch.cuda.Stream  # which torch leaves untyped
+    lanes = [stream() for _ in range(2)]
     for lane in lanes:
         lane.wait_stream(torch.cuda.current_stream())  # which may still move weights
-    return lanes, torch.cuda.Stream(priority=-1)  # type: ignore[no-untyped-call]  # torch's own
+    return lanes, stream(priority=-1)
 
 
 def encode_batches(
