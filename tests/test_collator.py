@@ -45,13 +45,20 @@ def test_excluded_negatives_of_own_documents_and_other_positives_by_hand() -> No
     assert excluded.astype(int).tolist() == [[0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 1, 0], [0, 0, 1, 0, 0, 1]]
 
 
+def test_excluded_negatives_of_own_documents_and_other_negatives_by_hand() -> None:
+    own, excluded = excluded_negatives(RECORDS, POSITIVES, in_batch="negatives", local=range(3))
+    assert own.tolist() == [0, 0, 0]
+    # columns: the query's three, then 6 11 20 30 | 5 20 20 30 | 5 20 6 11, of which some are a positive of its own
+    assert excluded.astype(int).tolist() == [[0, 0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 1, 1, 0], [0, 0, 1, 0, 0, 0, 0]]
+
+
 def test_another_positive_of_the_same_query_is_no_negative() -> None:
     records = [Record(0, (10, 5)), Record(0, (11, 6))]
     _, excluded = excluded_negatives(records, POSITIVES, in_batch="positives", local=range(2))
     assert excluded.astype(int).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1]]
 
 
-@pytest.mark.parametrize("in_batch", ["none", "documents", "positives"])
+@pytest.mark.parametrize("in_batch", ["none", "documents", "positives", "negatives"])
 def test_a_slice_of_the_queries_has_the_rows_of_the_whole(in_batch: str) -> None:
     own, excluded = excluded_negatives(RECORDS, POSITIVES, in_batch=in_batch, local=range(3))
     part, rows = excluded_negatives(RECORDS, POSITIVES, in_batch=in_batch, local=range(1, 3))
@@ -60,7 +67,7 @@ def test_a_slice_of_the_queries_has_the_rows_of_the_whole(in_batch: str) -> None
 
 
 def test_a_positive_is_never_excluded_from_its_own_row() -> None:
-    for in_batch in ("none", "documents", "positives"):
+    for in_batch in ("none", "documents", "positives", "negatives"):
         own, excluded = excluded_negatives(RECORDS, POSITIVES, in_batch=in_batch, local=range(3))
         assert not excluded[np.arange(3), own].any()
 

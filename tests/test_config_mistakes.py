@@ -84,6 +84,10 @@ def test_a_misspelt_required_key_is_told_before_the_missing_one() -> None:
             "config: experiments.x: in_batch: positives acts on InfoNCE alone, but infonce_weight is 0",
         ),
         (
+            {"experiments": experiment(in_batch="negatives", infonce_weight=0)},
+            "config: experiments.x: in_batch: negatives acts on InfoNCE alone, but infonce_weight is 0",
+        ),
+        (
             {"experiments": experiment(query_regulariser={"lambda_q": 0.1})},
             "config: experiments.x: query_regulariser: queries of query_side idf are not encoded",
         ),
@@ -211,7 +215,9 @@ def test_a_name_stands_for_one_thing() -> None:
 
 
 def test_training_that_cannot_work() -> None:
-    assert "documents_per_query: 1 without in_batch" in told(experiments=experiment(documents_per_query=1))
+    assert "documents_per_query: 1 with in_batch: none" in told(experiments=experiment(documents_per_query=1))
+    alone = experiment(documents_per_query=1, in_batch="negatives", infonce_weight=1, kl_weight=0)
+    assert "documents_per_query: 1 with in_batch: negatives" in told(experiments=alone)
 
 
 def test_query_sides_name_what_they_need() -> None:

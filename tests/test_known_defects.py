@@ -106,6 +106,7 @@ EFFECTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {"teacher_temperature": 2}),
     ({}, {"in_batch": "documents"}),
     ({"infonce_weight": 1}, {"in_batch": "positives"}),
+    ({"infonce_weight": 1}, {"in_batch": "negatives"}),
 ]
 PENALTIES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {"kind": "l1"}),

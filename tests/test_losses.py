@@ -154,6 +154,17 @@ def test_infonce_with_other_positives_is_the_loss_of_splade() -> None:
     assert found.item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_infonce_with_all_negatives_is_the_contrastive_loss_of_splade_v3() -> None:
+    """Cross entropy of each query's positive against the negatives of the whole batch, each once."""
+    queries, documents = random(3, 9).abs(), random(9, 9, seed=1).abs()
+    positives, negatives = documents[::3], documents.view(3, 3, 9)[:, 1:].reshape(6, 9)
+    logits = torch.cat([(queries * positives).sum(1, keepdim=True), queries @ negatives.T], dim=1)
+    expected = torch.nn.functional.cross_entropy(logits, torch.zeros(3, dtype=torch.int64))
+    scores = score_rows(queries, documents, in_batch="negatives", slots=3)
+    found = infonce(scores, torch.zeros(3, dtype=torch.int64), torch.zeros(3, 7, dtype=torch.bool))
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_infonce_with_other_positives_alone_is_that_of_sentence_transformers() -> None:
     from sentence_transformers.sparse_encoder.losses import SparseMultipleNegativesRankingLoss
 

@@ -46,14 +46,14 @@ def batch(*, in_batch: str = "none") -> tuple[list[dict[str, Tensor]], dict[str,
     queries = (torch.randn(2, 9, generator=generator) > 0).float()
     documents = torch.randn(6, 9, generator=generator).relu().requires_grad_()
     targets = torch.randn(2, width, generator=generator)
-    excluded = torch.zeros(2, 5 if in_batch == "positives" else width, dtype=torch.bool)
+    excluded = torch.zeros(2, 5 if in_batch in ("positives", "negatives") else width, dtype=torch.bool)
     if in_batch == "positives":
         excluded[[0, 1], [3, 4]] = True  # the positive again
     own = torch.tensor([0, 3]) if in_batch == "documents" else torch.tensor([0, 0])
     return [{"x": queries}, {"x": documents}], {"targets": targets, "positives": own, "excluded": excluded}
 
 
-@pytest.mark.parametrize("in_batch", ["none", "documents", "positives"])
+@pytest.mark.parametrize("in_batch", ["none", "documents", "positives", "negatives"])
 def test_terms_are_the_weighted_losses(in_batch: str) -> None:
     features, labels = batch(in_batch=in_batch)
     spec = recipe(

@@ -33,6 +33,7 @@ CASES: dict[str, dict[str, Any]] = {
         "accumulation": 2,
         "regulariser": {"lambda_d": 0},
     },
+    "infonce, in-batch negatives": {"in_batch": "negatives", "infonce_weight": 0.01, "kl_weight": 0.99},
     "infonce, in-batch positives": {"in_batch": "positives", "infonce_weight": 1.0, "kl_weight": 0.5},
     "margin_mse lists, kl, l1, anti-zero": {
         "kl_weight": 0.99,

@@ -26,6 +26,7 @@ def flat(table: Tensor) -> Tensor:
     [
         ("none", [[4, 7, 9], [5, 7, 4]], [0, 0]),
         ("positives", [[4, 7, 9, 4, 5], [5, 7, 4, 4, 5]], [0, 0]),
+        ("negatives", [[4, 7, 9, 7, 4], [5, 7, 4, 7, 9]], [0, 0]),
         ("documents", [[4, 7, 9, 5, 7, 4]] * 2, [0, 3]),
     ],
 )
@@ -33,7 +34,7 @@ def test_rows_of_two_queries_by_hand(in_batch: str, rows: list[list[int]], posit
     assert row_documents(IDS[:2], in_batch=in_batch, local=range(2)) == (rows, positives)
 
 
-@pytest.mark.parametrize("in_batch", ["none", "positives", "documents"])
+@pytest.mark.parametrize("in_batch", ["none", "positives", "negatives", "documents"])
 @pytest.mark.parametrize("local", [range(4), range(2), range(2, 4), range(1, 2)])
 def test_every_score_belongs_to_the_document_of_its_column(in_batch: str, local: range) -> None:
     """Also for a slice of the queries, as one of several processes has it."""

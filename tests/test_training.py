@@ -128,7 +128,7 @@ def test_one_document_per_query_learns_from_the_batch(inputs: dict[str, Any], tm
     assert found[0]["kl"] > 0
 
 
-@pytest.mark.parametrize("in_batch", ["none", "documents", "positives"])
+@pytest.mark.parametrize("in_batch", ["none", "documents", "positives", "negatives"])
 def test_contrastive_training_needs_no_teachers(inputs: dict[str, Any], tmp_path: Path, in_batch: str) -> None:
     options = {"ensemble": None, "kl_weight": 0, "infonce_weight": 1, "in_batch": in_batch}
     bare = inputs | {"targets": None, "embeddings": []}

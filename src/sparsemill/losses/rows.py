@@ -31,7 +31,8 @@ def score_rows(queries: Tensor, documents: Tensor, *, in_batch: str, slots: int,
     Args:
         queries, documents, slots, offset: as in `own_scores`.
         in_batch: `none`: a query's own documents. `documents`: every document of the step. `positives`: its own
-            documents, then the positives of all queries of the step, its own a second time among them.
+            documents, then the positives of all queries of the step, its own a second time among them. `negatives`:
+            its own documents, then the negatives of the other queries (SPLADE-v3's code).
 
     Returns:
         [queries, documents of the row], columns as in `row_documents`.
@@ -39,7 +40,14 @@ def score_rows(queries: Tensor, documents: Tensor, *, in_batch: str, slots: int,
     if in_batch == "documents":
         return queries @ documents.T
     own = own_scores(queries, documents, slots=slots, offset=offset)
-    return own if in_batch == "none" else torch.cat([own, queries @ documents[::slots].T], dim=1)
+    if in_batch == "none":
+        return own
+    if in_batch == "positives":
+        return torch.cat([own, queries @ documents[::slots].T], dim=1)
+    rows = documents.view(-1, slots, documents.shape[1])
+    scores = torch.einsum("qv,onv->qon", queries, rows[:, 1:])
+    others = ~torch.eye(len(rows), dtype=torch.bool, device=scores.device)[offset : offset + len(queries)]
+    return torch.cat([own, scores[others].view(len(queries), -1)], dim=1)
 
 
 def row_documents(
@@ -58,5 +66,12 @@ def row_documents(
     if in_batch == "documents":
         flat = [document for own in documents for document in own]
         return [flat for _ in local], [place * len(documents[0]) for place in local]
-    shared = [own[0] for own in documents] if in_batch == "positives" else []
-    return [[*documents[place], *shared] for place in local], [0 for _ in local]
+    rows = []
+    for place in local:
+        shared: list[int] = []
+        if in_batch == "positives":
+            shared = [own[0] for own in documents]
+        elif in_batch == "negatives":
+            shared = [document for other, own in enumerate(documents) if other != place for document in own[1:]]
+        rows.append([*documents[place], *shared])
+    return rows, [0 for _ in local]

@@ -218,8 +218,10 @@ def _check_training(where: str, spec: Training, study: Study) -> None:
             "or another in_batch"
         )
     alone = spec.documents_per_query == 1
-    if alone and spec.in_batch == "none":
-        raise UserError(f"config: {where}.documents_per_query: 1 without in_batch leaves nothing to compare")
+    if alone and spec.in_batch in ("none", "negatives"):
+        raise UserError(
+            f"config: {where}.documents_per_query: 1 with in_batch: {spec.in_batch} leaves nothing to compare"
+        )
     if alone and spec.in_batch == "positives" and (spec.kl_weight or spec.margin_mse_weight):
         raise UserError(
             f"config: {where}.documents_per_query: 1 leaves nothing to distil with in_batch: positives; "

@@ -51,8 +51,9 @@ FIXED_QUERY_SIDES = frozenset({"binary", "idf", "learned"})
 """Query sides that look weights up, so that there is nothing to make sparse."""
 
 
-IN_BATCH = ["none", "documents", "positives", False, True]
+IN_BATCH = ["none", "documents", "positives", "negatives", False, True]
 """What `in_batch` may be written as; the booleans stand for none and documents."""
+InBatch = Annotated[Literal["none", "documents", "positives", "negatives"], WithJsonSchema({"enum": IN_BATCH})]
 
 
 class Training(Model):
@@ -90,10 +91,11 @@ class Training(Model):
     steps: Positive = Field(description="optimiser steps")
     queries_per_step: Positive = Field(description="queries in one batch, over all devices")
     documents_per_query: Positive = Field(description="the positive and N - 1 candidates")
-    in_batch: Annotated[Literal["none", "documents", "positives"], WithJsonSchema({"enum": IN_BATCH})] = Field(
+    in_batch: InBatch = Field(
         default="none",
         description="whom a query is scored against besides its own documents. documents (or true): every document of "
-        "the batch, in all losses; positives: the other queries' positives, in InfoNCE only; none (or false): nobody",
+        "the batch, in all losses; positives, negatives: those of the other queries, in InfoNCE only (2107.05720; "
+        "SPLADE-v3's code); none (or false): nobody",
     )
     query_length: Positive = Field(default=64, description="tokens kept of a query")
     document_length: Positive = Field(default=256, description="tokens kept of a document")
@@ -193,8 +195,8 @@ class Training(Model):
         distilled = [key for key in ("kl_weight", "margin_mse_weight") if getattr(self, key)]
         if self.ensemble is None and distilled:
             raise ValueError(f"ensemble is null, but {distilled[0]} is not 0; name an ensemble, or set the weight to 0")
-        if self.in_batch == "positives" and self.infonce_weight == 0:
-            raise ValueError("in_batch: positives acts on InfoNCE alone, but infonce_weight is 0; raise it")
+        if self.in_batch in ("positives", "negatives") and self.infonce_weight == 0:
+            raise ValueError(f"in_batch: {self.in_batch} acts on InfoNCE alone, but infonce_weight is 0; raise it")
         if self.query_regulariser is not None and not self.siamese:
             raise ValueError(f"query_regulariser: queries of query_side {self.query_side} are not encoded; remove it")
         return self
