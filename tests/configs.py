@@ -43,6 +43,11 @@ def table(**keys: Any) -> Config:
     return {"t": {"caption": "", **given}}
 
 
+def grid_of(values: Any, **keys: Any) -> Config:
+    """A sweep of `ours` on `pydocs`."""
+    return {"base": "ours", "collection": "pydocs", "grid": values, **keys}
+
+
 def turned(value: Any) -> Any:
     """The same config with reversed keys, and every integer written as a float."""
     if isinstance(value, dict):

@@ -1,0 +1,77 @@
+"""What a sweep that makes no sense is refused with."""
+
+from typing import Any
+
+import pytest
+from configs import grid_of, told
+
+FIGURE = {"kind": "sweep", "caption": "", "collection": "pydocs", "systems": ["ours"], "sweep": "ours"}
+
+
+def test_figures_of_sweeps_that_make_no_sense() -> None:
+    sweep = {"steps": [3, 4]}
+    assert "no swept key of ours 'step'; did you mean 'steps'?" in told(
+        sweep=sweep, figures={"f": {**FIGURE, "key": "step"}}
+    )
+    assert "no chosen sweep 'o'" in told(sweep=sweep, figures={"f": {**FIGURE, "key": "steps", "sweep": "o"}})
+    assert "kind sweep, and no other, has `sweep` and `key`" in told(sweep=sweep, figures={"f": FIGURE})
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        (
+            "lambda-idf",
+            "config: sweep: expected a list of names, or a mapping of keys to values, got 'lambda-idf'",
+        ),
+        (["lambda-idff"], "config: sweep: no sweep 'lambda-idff'; did you mean 'lambda-idf'?"),
+        ({"base": "ours", "collection": "pydocs"}, "config: sweeps.ours.grid: Field required"),
+        (grid_of({}), "config: sweeps.ours.grid: "),
+        (
+            {"max_ratio": [0.1]},
+            "config: sweeps.ours.grid.max_ratio: max_ratio is short for prune.max_ratio and query_prune.max_ratio",
+        ),
+        (
+            {"lamda_d": [1]},
+            "config: sweeps.ours.grid.lamda_d: no key 'lamda_d' in experiments; did you mean 'lambda_d'?",
+        ),
+        (
+            {"lambda_d": [1], "regulariser.lambda_d": [1]},
+            "config: sweeps.ours.grid: regulariser.lambda_d is there twice",
+        ),
+        (
+            {"ensemble.scales": [1]},
+            "config: sweeps.ours.grid.ensemble.scales: no key 'scales' in ensembles; did you mean",
+        ),
+        ({"ensemble": ["x"], "scale": [1]}, "config: sweeps.ours.grid: experiments.ours.ensemble: x is no entry of"),
+        (
+            {"base": "doc-distill", "pretraining.steps": [1]},
+            "config: sweeps.doc-distill.grid: experiments.doc-distill.start: minilm-l2-pydocs is no entry of",
+        ),
+        ({"extends": ["our"], "steps": [1]}, "config: sweeps.ours.base: no experiment 'our'; did you mean 'ours'?"),
+        ({"base": "siamese", "steps": [1]}, "config: sweeps.siamese.collection: no table shows siamese"),
+        (grid_of({"steps": []}), "config: sweeps.ours.grid.steps: "),
+        (grid_of({"steps": 3}), "config: sweeps.ours.grid.steps: Input should be a valid list, got 3"),
+        (grid_of({"steps": [3]}, bse=1), "config: sweeps.ours.bse: unknown key; did you mean 'base'?"),
+        (grid_of({"steps": [3]}, base="our"), "config: sweeps.our.base: no experiment 'our'; did you mean 'ours'?"),
+        (grid_of({"steps": [3]}, collection="x"), "config: tables.sweep-ours.columns: no collection or group 'x'"),
+        (grid_of({"steps": [3, 3.0]}), "config: sweeps.ours.grid: the point ours--steps-3 is there twice"),
+        (grid_of({"regulariser": [{"lambda_d": 1}]}), "config: sweeps.ours.grid.regulariser: a value is a mapping"),
+        (
+            grid_of({"regulariser": [1], "regulariser.lambda_d": [1]}),
+            "config: sweeps.ours.grid.regulariser: the grid has keys below it too",
+        ),
+        (
+            grid_of({"regulariser.lamda_d": [0.5]}),
+            "config: experiments.ours--lamda_d-0.5.regulariser.lamda_d: unknown key; did you mean 'lambda_d'?",
+        ),
+    ],
+)
+def test_sweeps_that_make_no_sense(sweep: Any, message: str) -> None:
+    line = told(sweep=sweep)
+    assert line.startswith(message) or message.split(": ", 2)[2] in line
+
+
+def test_a_member_never_replaces_an_experiment() -> None:
+    taken = {"ours--steps-3": {"extends": "ours", "steps": 4}}
+    assert "experiments.ours--steps-3 is a preset already" in told(sweep=grid_of({"steps": [3]}), experiments=taken)
