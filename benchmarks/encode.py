@@ -65,13 +65,13 @@ def ready_rate(setting: Setting, *, repetitions: int) -> float:
     tokenizer, documents = encoder[0].sub_modules["document"][0].tokenizer, _documents(setting)
     options = {"length": setting.length, "tokens": setting.more["tokens"], "device": setting.device}
     batches = list(ready_batches(documents, tokenizer, **options))
-    if setting.device == "cuda" and setting.precision == "bf16":
+    if setting.precision == "bf16":
         use_bf16_weights(encoder)
     times = []
     for _ in range(1 + repetitions):
         start = time.perf_counter()
         with torch.inference_mode():
-            for _ in encode_batches(encoder, iter(batches), task="document", precision=setting.precision):
+            for _ in encode_batches(encoder, iter(batches), task="document"):
                 pass
         times.append(time.perf_counter() - start)
     return len(documents) / statistics.median(times[1:])
@@ -81,7 +81,7 @@ def main() -> None:
     """Measure and report."""
     options = parser(__doc__ or "")
     options.add_argument("--documents", type=int, default=128, help="documents of one repetition")
-    options.add_argument("--tokens", type=int, default=8192, help="our bound on the padded tokens of a batch")
+    options.add_argument("--tokens", type=int, default=4096, help="our bound on the padded tokens of a batch")
     options.add_argument("--peak", type=float, help="the GPU's dense bf16 peak in TFLOP/s, to report the share reached")
     chosen = options.parse_args()
     on_gpu = chosen.device == "cuda"

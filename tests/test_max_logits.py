@@ -96,6 +96,27 @@ def test_by_torchs_products_it_is_exactly_the_naive_formula(
     assert torch.equal(chunked.max_logits(*inputs, lengths), naive(*inputs, lengths))
 
 
+def test_maxima_of_bfloat16_by_integers_are_torchs() -> None:
+    """Every bfloat16 but NaN, zeros of both signs and infinities too; some documents have negative ones alone."""
+    values = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16).view(torch.bfloat16)
+    values = values[~values.isnan()]
+    mixed = values[torch.randperm(len(values), generator=torch.Generator().manual_seed(0))][:65_000].view(50, 5, 260)
+    for logits in (mixed, -mixed.abs(), mixed.abs(), values[:, None, None]):
+        found = chunked._largest(logits, by_integers=True)
+        assert found.dtype == torch.bfloat16
+        assert torch.equal(found, logits.amax(1))
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["hidden", "weight"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_nan_in_bfloat16_is_not_lost(place: int, sign: int) -> None:
+    inputs = [part.detach().cpu() for part in tensors(torch.bfloat16)]
+    assert chunked._by_integers(inputs[0], inputs[1])
+    inputs[place][0, 0] = torch.copysign(torch.tensor(torch.nan), torch.tensor(float(sign)))
+    found = chunked.max_logits(*inputs, LENGTHS)
+    assert found[0].isnan().all() if place == 0 else found[:, 0].isnan().all()
+
+
 @BOTH
 def test_by_hand(module) -> None:
     hidden = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-1.0, -1.0]], device=DEVICE)

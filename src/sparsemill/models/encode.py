@@ -78,7 +78,7 @@ def _streams(device: str) -> tuple[list[Any], Any]:
 
 
 def encode_batches(
-    encoder: SparseEncoder, batches: Iterator[Batch], *, task: str, precision: str
+    encoder: SparseEncoder, batches: Iterator[Batch], *, task: str
 ) -> Iterator[tuple[list[int], sparse.csr_matrix]]:
     """Rows and their vectors; on a GPU a batch is taken from it once the next one has been launched.
 
@@ -86,14 +86,12 @@ def encode_batches(
         encoder: from `load_encoder`.
         batches: from `ready_batches`.
         task: `document` or `query`.
-        precision: see `encode_texts`; the weights are taken as they are.
 
     Yields:
         Rows of the texts, and [rows, vocabulary] CSR.
     """
     device = encoder.device.type
     lanes, taking = _streams(device)
-    autocast = precision == "bf16" and device == "cpu"
     launched: deque[tuple[list[int], torch.Tensor, Any]] = deque()
 
     def take() -> tuple[list[int], sparse.csr_matrix]:
@@ -104,7 +102,7 @@ def encode_batches(
             return rows, _rows(vectors)
 
     for lane, (rows, lengths, features) in zip(cycle(lanes), ahead(batches, depth=2), strict=False):
-        with torch.cuda.stream(lane), torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        with torch.cuda.stream(lane):
             moved = {name: value.to(device, non_blocking=True) for name, value in features.items()}
             vectors = encoder({**moved, "task": task, "lengths": lengths})["sentence_embedding"].float()
         launched.append((rows, vectors, lane.record_event() if lane else None))
@@ -148,7 +146,7 @@ def encode_texts(
         task: `document` or `query`.
         length: tokens kept of a text, special tokens included.
         tokens: bound on the padded tokens of one batch.
-        precision: `fp32`, or `bf16`: by autocast on a CPU; on a GPU the encoder's weights become bfloat16, in place.
+        precision: `fp32`, or `bf16`: the encoder's weights become bfloat16, in place.
         progress: counts texts.
 
     Returns:
@@ -156,14 +154,14 @@ def encode_texts(
     """
     device = encoder.device.type
     tokenizer = encoder[0].sub_modules[task][0].tokenizer
-    if device == "cuda" and precision == "bf16":
+    if precision == "bf16":
         use_bf16_weights(encoder)
     blank = sum(not text.strip() for text in texts)
     if progress and blank:
         progress.advance(blank)
     parts = []
     batches = ready_batches(texts, tokenizer, length=length, tokens=tokens, device=device)
-    for rows, vectors in encode_batches(encoder, batches, task=task, precision=precision):
+    for rows, vectors in encode_batches(encoder, batches, task=task):
         parts.append((rows, vectors))
         if progress:
             progress.advance(len(rows))

@@ -166,7 +166,7 @@ def detach_head(encoder: SparseEncoder) -> None:
 
 
 def use_bf16_weights(encoder: SparseEncoder) -> None:
-    """Make the weights of every route with our head bfloat16, in place, for encoding on a GPU.
+    """Make the weights of every route with our head bfloat16, in place, for encoding.
 
     Faster than autocast, which keeps what lies between products in float32. The decoder's bias stays float32: it is
     added to maxima, which are.

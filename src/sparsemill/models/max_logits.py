@@ -26,15 +26,39 @@ def _blocks(lengths: list[int]) -> tuple[list[int], list[tuple[int, int]]]:
     return [documents * length for documents, length in shapes], shapes
 
 
+def _by_integers(hidden: Tensor, weight: Tensor) -> bool:
+    """Whether maxima may be taken of the bits: bfloat16 on a CPU, where no NaN could be among the logits.
+
+    A sum is NaN or infinite where an addend is. Integers do not see a NaN whose sign bit is set.
+    """
+    if hidden.device.type != "cpu" or hidden.dtype != torch.bfloat16:
+        return False
+    return bool(torch.isfinite(hidden.sum()) & torch.isfinite(weight.sum()))
+
+
+def _largest(logits: Tensor, *, by_integers: bool) -> Tensor:
+    """[documents, columns]: the maximum over tokens of [documents, tokens, columns].
+
+    As integers, bfloat16 are in order where they are not negative and in reverse where they are; torch reduces
+    integers eight times as fast (measured on one thread with AVX-512), without converting and comparing with NaN.
+    """
+    if not by_integers:
+        return logits.amax(1)
+    bits = logits.view(torch.int16)
+    highest = bits.amax(1)
+    return torch.where(highest < 0, bits.amin(1), highest).view(torch.bfloat16)
+
+
 def _forward(hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int]) -> Tensor:
     tokens, shapes = _blocks(lengths)
     wide = torch.promote_types(hidden.dtype, torch.float32)
     output = torch.empty(len(lengths), weight.shape[0], dtype=wide, device=hidden.device)
     rows = torch.split(output, [documents for documents, _ in shapes])
+    by_integers = _by_integers(hidden, weight)
     for low in range(0, weight.shape[0], CHUNK):
         parts = torch.split(product(hidden, weight[low : low + CHUNK]), tokens)
         for block, part, shape in zip(rows, parts, shapes, strict=True):
-            block[:, low : low + CHUNK] = part.view(*shape, -1).amax(1)
+            block[:, low : low + CHUNK] = _largest(part.view(*shape, -1), by_integers=by_integers)
     return output + bias.to(wide)
 
 

@@ -17,7 +17,7 @@ class EncodedQueries:
         model: folder that `save_encoder` wrote.
         query_length: tokens kept of a query, special tokens included.
         device: `auto`, `cpu` or `cuda`.
-        precision: `fp32`, `bf16` by autocast, or `auto`.
+        precision: `fp32`, `bf16` or `auto`.
         tokens: bound on the padded tokens of one batch.
         head: `chunked` or `triton`.
         trust_remote_code: run the code that lies in the folder.

@@ -77,7 +77,7 @@ class Study(Model):
     device: Device = Field(default="auto", description="auto: CUDA where there is a GPU, else the CPU")
     shards: Positive = Field(default=1, description="parts into which encoding and scoring are cut")
     encode_tokens: Positive = Field(
-        default=8192, description="padded tokens in one encoding batch; a large GPU wants 65536"
+        default=4096, description="padded tokens in one encoding batch; a large GPU wants 65536"
     )
     head: Annotated[Literal["chunked", "triton"], LATER] = Field(
         default="chunked",
