@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from released_formats import modules, save_opensearch, save_router
 from sentence_transformers.sparse_encoder import SparseEncoder
-from sentence_transformers.sparse_encoder.modules import Router, SparseStaticEmbedding, SpladePooling, Transformer
 from test_remote_code import CODE
 from tiny import SPECIAL, TOKENS, idf_table, language_model, rows, save_language_model, texts, tokenizer
 
@@ -25,8 +25,6 @@ TEXTS = [*texts(6), "zzz ? unknown \u2603 bal", "bal"]
 QUERIES = ["bal dor kim bal", "unknown \u2603 word", "lux [SEP] mer [UNK]", "nor"]
 IDS = {token: row for row, token in enumerate(TOKENS)}
 FRAME = ["[PAD]", "[CLS]", "[SEP]"]
-OLD = "sentence_transformers.sparse_encoder.models."
-"""Where modules lived when the OpenSearch models got their sentence-transformers files."""
 
 
 def released(folder: Path, query_side: str = "splade", **options: Any) -> Released:
@@ -80,51 +78,6 @@ def bag(text: str, *, zero: list[str], length: int = 16) -> np.ndarray:
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A masked language model in the hub's format, without more."""
     return save_language_model(tmp_path_factory.mktemp("plain"))
-
-
-def modules(folder: Path, activation: str = "relu", pooling: str = "max") -> list[Any]:
-    transformer = Transformer(str(folder), transformer_task="fill-mask", max_seq_length=32)
-    return [transformer, SpladePooling(pooling_strategy=pooling, activation_function=activation)]
-
-
-def static(folder: Path) -> SparseStaticEmbedding:
-    weights = torch.tensor([idf_table()[token] for token in TOKENS])
-    return SparseStaticEmbedding(tokenizer=tokenizer(), weight=weights, frozen=True)
-
-
-def save_router(model: Path, folder: Path, activation: str = "relu") -> Path:
-    """As sentence-transformers saves an inference-free retriever today."""
-    router = Router.for_query_document(query_modules=[static(model)], document_modules=modules(model, activation))
-    SparseEncoder(modules=[router], similarity_fn_name="dot", device="cpu").save_pretrained(
-        str(folder), create_model_card=False
-    )
-    return folder
-
-
-def save_opensearch(model: Path, folder: Path, transformer: str = "") -> Path:
-    """As the OpenSearch repositories are: plain files and `idf.json`, the old Router's beside them."""
-    save_router(model, folder / "new", "log1p_relu")
-    for name in ("query_0_SparseStaticEmbedding", "document_1_SpladePooling", "config_sentence_transformers.json"):
-        shutil.move(folder / "new" / name, folder / name)
-    shutil.rmtree(folder / "new")
-    shutil.copytree(model, folder / transformer, dirs_exist_ok=True)
-    write_json(folder / "idf.json", idf_table())
-    static = "query_0_SparseStaticEmbedding"
-    pooling = "document_1_SpladePooling"
-    kinds = {
-        static: f"{OLD}SparseStaticEmbedding.SparseStaticEmbedding",
-        transformer: f"{OLD}MLMTransformer.MLMTransformer",
-        pooling: f"{OLD}SpladePooling.SpladePooling",
-    }
-    write_json(
-        folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Router"}]
-    )
-    structure = {"query": [static], "document": [transformer, pooling]}
-    parameters = {"default_route": "document", "allow_empty_key": True}
-    write_json(folder / "router_config.json", {"types": kinds, "structure": structure, "parameters": parameters})
-    config = {"pooling_strategy": "max", "activation_function": "log1p_relu", "word_embedding_dimension": None}
-    write_json(folder / pooling / "config.json", config)
-    return folder
 
 
 def test_a_router_of_today(model: Path, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 from conftest import ROOT
+from released_formats import save_opensearch
 from test_collect import call
-from test_released import save_opensearch
 from tiny import save_language_model
 
 from sparsemill.errors import UserError
