@@ -107,6 +107,14 @@ def test_maxima_of_bfloat16_by_integers_are_torchs() -> None:
         assert torch.equal(found, logits.amax(1))
 
 
+@pytest.mark.parametrize(("bias", "expected"), [(-16.0, 1.1328125), (-16.03, 1.1028125), (0.0, 17.125)])
+def test_in_bfloat16_the_bias_is_added_before_the_product_is_rounded(bias: float, expected: float) -> None:
+    """17 * (1 + 1/128) is 17.1328125, which bfloat16 rounds to 17.125, as it does -16.03 to -16."""
+    hidden, weight = (torch.tensor([[value]], dtype=torch.bfloat16, device=DEVICE) for value in (17.0, 1.0078125))
+    found = chunked.max_logits(hidden, weight, torch.tensor([bias], device=DEVICE), [1])
+    assert found.item() == pytest.approx(expected, abs=1e-6)
+
+
 @pytest.mark.parametrize("place", [0, 1], ids=["hidden", "weight"])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_nan_in_bfloat16_is_not_lost(place: int, sign: int) -> None:

@@ -49,17 +49,32 @@ def _largest(logits: Tensor, *, by_integers: bool) -> Tensor:
     return torch.where(highest < 0, bits.amin(1), highest).view(torch.bfloat16)
 
 
+def _parts_of(bias: Tensor, dtype: torch.dtype, *, wide: torch.dtype) -> tuple[Tensor | None, Tensor]:
+    """What of the bias is added inside the product, and what after the maximum.
+
+    A product in half precision is rounded when it is written. A logit of 1 may be 17 - 16 there, and bfloat16 misses a
+    number near 17 by up to a sixteenth, one near 1 by a sixteenth of that.
+    """
+    if dtype == wide:
+        return None, bias.to(wide)
+    inside = bias.to(dtype)
+    return inside, bias.to(wide) - inside.to(wide)
+
+
 def _forward(hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int]) -> Tensor:
     tokens, shapes = _blocks(lengths)
     wide = torch.promote_types(hidden.dtype, torch.float32)
     output = torch.empty(len(lengths), weight.shape[0], dtype=wide, device=hidden.device)
     rows = torch.split(output, [documents for documents, _ in shapes])
     by_integers = _by_integers(hidden, weight)
+    inside, after = _parts_of(bias, hidden.dtype, wide=wide)
     for low in range(0, weight.shape[0], CHUNK):
-        parts = torch.split(product(hidden, weight[low : low + CHUNK]), tokens)
+        end = low + CHUNK
+        logits = product(hidden, weight[low:end], None if inside is None else inside[low:end])
+        parts = torch.split(logits, tokens)
         for block, part, shape in zip(rows, parts, shapes, strict=True):
-            block[:, low : low + CHUNK] = _largest(part.view(*shape, -1), by_integers=by_integers)
-    return output + bias.to(wide)
+            block[:, low:end] = _largest(part.view(*shape, -1), by_integers=by_integers)
+    return output + after
 
 
 class _MaxLogits(torch.autograd.Function):
