@@ -7,21 +7,17 @@ and as called from Python, hits included; the exact engine and Seismic likewise.
 """
 
 import argparse
-import datetime
-import json
-import shlex
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from compare import RESULTS, machine
+from engine_tables import BLOCKED, BOUND, DEPTHS, EXACT, KEPT, LUCENE, REMOVED, SEISMIC, report
 from synthetic import Collection, View, bm25, make
 
 from sparsemill.data.collection import Document
@@ -33,12 +29,9 @@ from sparsemill.retrieval.runs import Hit
 from sparsemill.retrieval.seismic_index import SeismicIndex, build_seismic
 from sparsemill.retrieval.vectors import Shard, round_weights, write_shard
 
-DEPTHS = (10, 1000)
-BOUND, EXACT, BLOCKED, LUCENE, SEISMIC = "scatter only", "exact", "exact, blocked", "Lucene impact", "Seismic"
 SETTINGS = {"n_postings": 450, "centroid_fraction": 0.1, "summary_energy": 0.8}
 CUTS = [(4, 1.0), (5, 1.0), (6, 1.0), (8, 1.0), (8, 0.9)]
 """Of Seismic: query_cut and heap_factor."""
-KEPT, REMOVED = "BM25, stop words kept", "BM25, stop words removed"
 Timed = Callable[[int, int], object]
 """Runs query number `i` for the `k` best documents."""
 
@@ -231,67 +224,6 @@ def run(collection: Collection, engines: list[str], *, passes: int, quantisation
         for name, view in views.items()
     }
     return {"documents": collection.words.documents.shape[0], "queries": queries, "views": shape, "rows": measured}
-
-
-def ratios(rows: list[dict[str, Any]]) -> list[tuple[str, float, str]]:
-    """What was aimed at, as far as its engines were measured: name, value, aim."""
-    times = {(row["view"], row["engine"]): row for row in rows}
-    free = "inference-free"
-    asked = [
-        ("exact / scatter only", (free, EXACT), (free, BOUND), 10, "at most 1.5"),
-        ("exact / scatter only", (free, EXACT), (free, BOUND), 1000, "at most 2.5"),
-        ("Lucene impact / exact", (free, LUCENE), (free, EXACT), 1000, "at least 4"),
-        ("inference-free / BM25, both exact", (free, EXACT), (KEPT, EXACT), 10, "at most 1.15"),
-        ("inference-free / BM25, both exact", (free, EXACT), (KEPT, EXACT), 1000, "at most 1.15"),
-        ("exact / Lucene BM25", (free, EXACT), (KEPT, "Lucene"), 1000, "at most 0.4"),
-    ]
-    good = [row for row in rows if row["view"] == free and SEISMIC in row["engine"] and row["recall@10"] >= 0.97]
-    for row in sorted(good, key=lambda row: float(row["us@10"]))[:1]:
-        name = f"{row['engine']} (recall {row['recall@10']:.3f}) / Lucene BM25"
-        asked.append((name, (free, row["engine"]), (KEPT, "Lucene"), 10, "at most 0.7"))
-    return [
-        (f"{name}, top {k:,}", float(times[one][f"us@{k}"] / times[other][f"us@{k}"]), aim)
-        for name, one, other, k, aim in asked
-        if one in times and other in times
-    ]
-
-
-def _cell(value: float | None, form: str) -> str:
-    return "–" if value is None else form.format(value)
-
-
-def report(measured: dict[str, Any], *, name: str | None) -> None:
-    """Print the tables, and keep them if there is a name."""
-    command = f"python benchmarks/{shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}"
-    versions = {package: version(package) for package in ("numba", "pyserini", "pyseismic-lsr")}
-    head = ["view", "engine", *(f"top {k:,}" for k in DEPTHS), *(f"p99, top {k:,}" for k in DEPTHS)]
-    head += [f"with hits, top {k:,}" for k in DEPTHS] + [f"recall@{k}" for k in DEPTHS]
-    lines = [
-        "# Engines, microseconds per query",
-        "",
-        f"`{command}`, {datetime.date.today().isoformat()}; {machine('cpu')}; 1 thread; "
-        + ", ".join(f"{package} {number}" for package, number in versions.items()),
-        "",
-        f"{measured['documents']:,} documents, {measured['queries']:,} queries. Postings per query and document: "
-        + ", ".join(f"{view} {found['postings']:.2f}" for view, found in measured["views"].items())
-        + ".",
-        "",
-        "| " + " | ".join(head) + " |",
-        "|" + "---|" * len(head),
-    ]
-    for row in measured["rows"]:
-        kinds = ("us", "p99_us", "us_with_hits")
-        cells = [_cell(row[f"{kind}@{k}"], "{:,.0f}") for kind in kinds for k in DEPTHS]
-        shares = [_cell(row[f"recall@{k}"], "{:.3f}") for k in DEPTHS]
-        lines.append("| " + " | ".join([row["view"], row["engine"], *cells, *shares]) + " |")
-    lines += ["", "| ratio | measured | aim |", "|---|---|---|"]
-    lines += [f"| {what} | **{value:.2f}** | {aim} |" for what, value, aim in ratios(measured["rows"])]
-    print("\n".join(lines))
-    if name:
-        RESULTS.mkdir(exist_ok=True)
-        record = {"command": command, "machine": machine("cpu"), "versions": versions, "results": measured}
-        (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
-        (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
 
 
 def main() -> None:

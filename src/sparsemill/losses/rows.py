@@ -66,12 +66,9 @@ def row_documents(
     if in_batch == "documents":
         flat = [document for own in documents for document in own]
         return [flat for _ in local], [place * len(documents[0]) for place in local]
-    rows = []
-    for place in local:
-        shared: list[int] = []
-        if in_batch == "positives":
-            shared = [own[0] for own in documents]
-        elif in_batch == "negatives":
-            shared = [document for other, own in enumerate(documents) if other != place for document in own[1:]]
-        rows.append([*documents[place], *shared])
+    positives = [own[0] for own in documents] if in_batch == "positives" else []
+    rows = [[*documents[place], *positives] for place in local]
+    if in_batch == "negatives":
+        for place, row in zip(local, rows, strict=True):
+            row.extend(document for other, own in enumerate(documents) if other != place for document in own[1:])
     return rows, [0 for _ in local]

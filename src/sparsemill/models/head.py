@@ -168,11 +168,13 @@ def detach_head(encoder: SparseEncoder) -> None:
 def use_bf16_weights(encoder: SparseEncoder) -> None:
     """Make the weights of every route with our head bfloat16, in place, for encoding.
 
-    Faster than autocast, which keeps what lies between products in float32. The decoder's bias stays float32: it is
-    added to maxima, which are.
+    Faster than autocast, which keeps what lies between products in float32. The decoder's bias stays float32:
+    what half precision loses of it is added to maxima, which are float32. Weights that are bfloat16 already stay.
     """
     for route in _routes_with(encoder, SpladeHead):
         decoder = route[1].decoder
+        if decoder.weight.dtype == torch.bfloat16:
+            continue
         bias = decoder.bias.detach().float()  # before a model that holds it too converts it
         route[0].bfloat16()
         decoder.bfloat16()

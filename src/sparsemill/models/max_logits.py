@@ -50,7 +50,7 @@ def _largest(logits: Tensor, *, by_integers: bool) -> Tensor:
 
 
 def _parts_of(bias: Tensor, dtype: torch.dtype, *, wide: torch.dtype) -> tuple[Tensor | None, Tensor]:
-    """What of the bias is added inside the product, and what after the maximum.
+    """What of the bias is added inside the product, and what after the maximum, both [vocabulary].
 
     A product in half precision is rounded when it is written. A logit of 1 may be 17 - 16 there, and bfloat16 misses a
     number near 17 by up to a sixteenth, one near 1 by a sixteenth of that.
@@ -123,7 +123,7 @@ def max_logits(hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int])
 
     Equals `(hidden @ weight.T + bias)` reduced by a maximum per document, with a difference of 0 where torch's own
     float32 products are used and of rounding where oneDNN's are (`sparsemill.models.products`); differentiable in all
-    three tensors.
+    three tensors. In half precision the bias is added before a product is rounded.
 
     Args:
         hidden: [tokens, width], the decoder's input, documents one after the other, without padding.
