@@ -10,10 +10,13 @@ from tiny import TOKENS, rows, save_language_model, texts
 from transformers import AutoTokenizer
 
 from sparsemill.errors import UserError
+from sparsemill.models import encode as encode_module
 from sparsemill.models.encode import encode_texts, load_encoder
 from sparsemill.models.encoder import build_encoder, query_weights, save_encoder
-from sparsemill.models.head import use_bf16_weights
+from sparsemill.models.head import use_bf16_weights, use_screened_logits
+from sparsemill.models.max_logits import max_logits
 from sparsemill.models.ready_batches import SLICE, _padded, _token_ids
+from sparsemill.models.screened_logits import ScreenedLogits
 
 TEXTS = [*texts(), "zz yy", "bal", " ".join(texts(6))]
 
@@ -38,8 +41,13 @@ def encode(
     return rows(vectors)
 
 
+@pytest.mark.parametrize("by_bf16", [False, True])
 @pytest.mark.parametrize("tokens", [1, 40, 10_000])
-def test_equals_sentence_transformers_whatever_the_batches(model: Path, tokens: int) -> None:
+def test_equals_sentence_transformers_whatever_the_batches(
+    model: Path, monkeypatch: pytest.MonkeyPatch, tokens: int, by_bf16: bool
+) -> None:
+    """Also where the processor multiplies bfloat16, so that the head looks there for what is positive."""
+    monkeypatch.setattr(encode_module, "multiplies_bf16", lambda device: by_bf16)
     expected = rows(SparseEncoder(str(model / "model"), device="cpu").encode_document(TEXTS, batch_size=5))
     assert np.allclose(encode(model, TEXTS, tokens=tokens), expected, atol=1e-5)
 
@@ -119,6 +127,20 @@ def test_bf16_weights_leave_the_bias_of_the_decoder(model: Path) -> None:
     assert head.decoder.weight.dtype == torch.bfloat16
     assert torch.equal(head.decoder.bias, bias)
     assert {value.dtype for value in encoder[0].sub_modules["query"].parameters()} == {torch.float32}
+
+
+def test_screening_is_for_float32_and_set_up_once(model: Path) -> None:
+    encoder = load_encoder(model, length=24, device="cpu")
+    head = encoder[0].sub_modules["document"][1]
+    use_screened_logits(encoder)
+    first = head.max_logits
+    assert isinstance(first, ScreenedLogits)
+    use_screened_logits(encoder)
+    assert head.max_logits is first
+    other = load_encoder(model, length=24, device="cpu")
+    use_bf16_weights(other)
+    use_screened_logits(other)
+    assert other[0].sub_modules["document"][1].max_logits is max_logits
 
 
 @pytest.mark.gpu

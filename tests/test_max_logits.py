@@ -81,7 +81,7 @@ def test_equals_the_naive_formula(module, lengths: list[int], vocabulary: int, w
 
 @pytest.mark.parametrize("chunk", [1, 4, 22, 23, 24, 4096])
 def test_equals_the_naive_formula_whatever_the_slice(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
-    monkeypatch.setattr(chunked, "CHUNK", chunk)
+    monkeypatch.setattr(chunked, "CHUNK_BYTES", 4 * chunk)
     inputs = tensors()
     assert torch.allclose(chunked.max_logits(*inputs, LENGTHS), naive(*inputs, LENGTHS), atol=1e-6, rtol=0)
 
@@ -169,7 +169,7 @@ def test_the_same_bytes_twice(module, fixed_order: None) -> None:
 
 
 def test_gradcheck_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunked, "CHUNK", 4)
+    monkeypatch.setattr(chunked, "CHUNK_BYTES", 8 * 4)
     inputs = tensors(torch.float64, vocabulary=9)
     assert chunked.max_logits(*inputs, LENGTHS).dtype == torch.float64
     assert torch.autograd.gradcheck(lambda *parts: chunked.max_logits(*parts, LENGTHS), inputs)

@@ -21,7 +21,7 @@ def choose_device(wanted: str) -> str:
     return "cuda" if wanted != "cpu" and available else "cpu"
 
 
-def _has_bf16(device: str) -> bool:
+def multiplies_bf16(device: str) -> bool:
     """Whether the device multiplies bf16 in hardware; x86 processors without take eight times as long as for fp32."""
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -37,8 +37,8 @@ def choose_precision(wanted: str, *, device: str) -> str:
         device: `cpu` or `cuda`.
     """
     if wanted == "auto":
-        return "bf16" if _has_bf16(device) else "fp32"
-    if wanted == "bf16" and not _has_bf16(device):
+        return "bf16" if multiplies_bf16(device) else "fp32"
+    if wanted == "bf16" and not multiplies_bf16(device):
         logger.warning("precision: bf16 is emulated on this %s, which is slow; precision: auto takes fp32 here", device)
     return wanted
 

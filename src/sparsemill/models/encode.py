@@ -15,8 +15,9 @@ from scipy import sparse
 from sentence_transformers.sparse_encoder import SparseEncoder
 
 from sparsemill.ahead import ahead
+from sparsemill.device import multiplies_bf16
 from sparsemill.models.encoder import check_length
-from sparsemill.models.head import attach_head, use_bf16_weights
+from sparsemill.models.head import attach_head, use_bf16_weights, use_screened_logits
 from sparsemill.models.ready_batches import Batch, ready_batches
 from sparsemill.models.weights import loading
 from sparsemill.progress import Progress
@@ -156,6 +157,8 @@ def encode_texts(
     tokenizer = encoder[0].sub_modules[task][0].tokenizer
     if precision == "bf16":
         use_bf16_weights(encoder)
+    elif device == "cpu" and multiplies_bf16(device):
+        use_screened_logits(encoder)
     blank = sum(not text.strip() for text in texts)
     if progress and blank:
         progress.advance(blank)

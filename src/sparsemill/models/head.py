@@ -19,6 +19,7 @@ from sparsemill.models.activation import ACTIVATIONS, activate
 from sparsemill.models.even import use_even_transformer
 from sparsemill.models.max_logits import max_logits
 from sparsemill.models.products import use_fast_linear
+from sparsemill.models.screened_logits import ScreenedLogits
 from sparsemill.models.sum_activations import sum_activations
 
 MaxLogits = Callable[[Tensor, Tensor, Tensor, list[int]], Tensor]
@@ -179,3 +180,10 @@ def use_bf16_weights(encoder: SparseEncoder) -> None:
         route[0].bfloat16()
         decoder.bfloat16()
         decoder.bias = nn.Parameter(bias, requires_grad=False)
+
+
+def use_screened_logits(encoder: SparseEncoder) -> None:
+    """Let every float32 route with our chunked head multiply in bfloat16 first, in place, for encoding on a CPU."""
+    for route in _routes_with(encoder, SpladeHead):
+        if route[1].max_logits is max_logits and route[1].decoder.weight.dtype == torch.float32:
+            route[1].max_logits = ScreenedLogits(route[1].decoder.weight)

@@ -12,15 +12,20 @@ from torch import Tensor
 
 from sparsemill.models.products import product
 
-CHUNK = 512
-"""Vocabulary entries per slice: [tokens, CHUNK] is the largest intermediate."""
+CHUNK_BYTES = 2048
+"""Of a token's logits that are held at once: 512 vocabulary entries in float32, 1,024 in bfloat16."""
 
 
-def _spans(lengths: list[int]) -> list[tuple[int, int]]:
+def columns_at_once(hidden: Tensor) -> int:
+    """Vocabulary entries per slice: [tokens, so many] of the type of `hidden` is the largest intermediate."""
+    return CHUNK_BYTES // hidden.element_size()
+
+
+def spans(lengths: list[int]) -> list[tuple[int, int]]:
     return list(pairwise(accumulate(lengths, initial=0)))
 
 
-def _blocks(lengths: list[int]) -> tuple[list[int], list[tuple[int, int]]]:
+def equal_lengths(lengths: list[int]) -> tuple[list[int], list[tuple[int, int]]]:
     """Neighbours of one length: tokens of each block, and its shape (documents, length); one call reduces a block."""
     shapes = [(sum(1 for _ in members), length) for length, members in groupby(lengths)]
     return [documents * length for documents, length in shapes], shapes
@@ -62,14 +67,15 @@ def _parts_of(bias: Tensor, dtype: torch.dtype, *, wide: torch.dtype) -> tuple[T
 
 
 def _forward(hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int]) -> Tensor:
-    tokens, shapes = _blocks(lengths)
+    tokens, shapes = equal_lengths(lengths)
     wide = torch.promote_types(hidden.dtype, torch.float32)
     output = torch.empty(len(lengths), weight.shape[0], dtype=wide, device=hidden.device)
     rows = torch.split(output, [documents for documents, _ in shapes])
     by_integers = _by_integers(hidden, weight)
     inside, after = _parts_of(bias, hidden.dtype, wide=wide)
-    for low in range(0, weight.shape[0], CHUNK):
-        end = low + CHUNK
+    step = columns_at_once(hidden)
+    for low in range(0, weight.shape[0], step):
+        end = low + step
         logits = product(hidden, weight[low:end], None if inside is None else inside[low:end])
         parts = torch.split(logits, tokens)
         for block, part, shape in zip(rows, parts, shapes, strict=True):
@@ -95,7 +101,7 @@ class _MaxLogits(torch.autograd.Function):
         wide = torch.promote_types(hidden.dtype, torch.float32)
         d_hidden = torch.zeros_like(hidden, dtype=wide)
         d_weight = torch.zeros_like(weight, dtype=wide)
-        for row, (start, end) in enumerate(_spans(ctx.lengths)):
+        for row, (start, end) in enumerate(spans(ctx.lengths)):
             active = gradient[row].nonzero().squeeze(1)
             tokens, columns = hidden[start:end], weight[active]
             winner = product(columns, tokens).argmax(1)
