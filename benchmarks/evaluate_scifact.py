@@ -31,6 +31,7 @@ from sparsemill.data.beir import read_beir
 from sparsemill.data.collection import Document, Qrel, Query
 from sparsemill.evaluation.measures import evaluate
 from sparsemill.files import read_json
+from sparsemill.malloc import keep_freed_memory
 from sparsemill.models.encode import encode_texts, load_encoder
 from sparsemill.retrieval.exact import build_exact
 from sparsemill.retrieval.queries import open_queries
@@ -136,6 +137,7 @@ def timed(side: str, task: Task) -> dict[str, float]:
 
 def run(task: Task, *, repetitions: int) -> dict[str, list[dict[str, float]]]:
     """All repetitions of both sides, by turns."""
+    keep_freed_memory()
     times: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
     for repetition in range(repetitions):
         for side in list(SIDES)[:: 1 if repetition % 2 else -1]:

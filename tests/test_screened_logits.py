@@ -21,8 +21,8 @@ def candidates(hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int])
 
 
 def detached(lengths: list[int], vocabulary: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    hidden, weight, bias = (part.detach().cpu() for part in tensors(lengths=lengths, vocabulary=vocabulary, width=width))
-    return hidden, weight, bias
+    hidden, weight, bias = tensors(lengths=lengths, vocabulary=vocabulary, width=width)
+    return hidden.detach().cpu(), weight.detach().cpu(), bias.detach().cpu()
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_a_small_logit_that_bfloat16_takes_for_negative_is_kept() -> None:
 
 
 def test_rounding_against_each_other_costs_nothing() -> None:
-    """Every factor is rounded by nearly as much as bfloat16 can, all in the harmful direction; logits are just above 0."""
+    """Every factor is rounded by nearly as much as bfloat16 can, all one way; every logit is just above 0."""
     near_tie = 1 + 2.0**-8 * 0.998
     hidden = torch.full((2, 256), near_tie)
     weight = torch.full((64, 256), near_tie)

@@ -11,6 +11,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from sparsemill.errors import UserError
 from sparsemill.files import canonical_json
+from sparsemill.malloc import keep_freed_memory
 from sparsemill.retrieval.ir_metadata import GOAL
 from sparsemill.study import check, edges, mirror, missing, pages, plan, revisions, specs, targets
 from sparsemill.study.goal import research_goal
@@ -24,9 +25,7 @@ os.environ.update(
 )
 # Without bytecode each job compiles what it imports again, for up to 12 CPU seconds.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-# Memory that one batch frees serves the next one; glibc would give it back and have the system clear it each time.
-os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(256 * 2**20))
-os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**30))
+keep_freed_memory()
 os.environ.setdefault("SPARSEMILL_INVOCATION", time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
 
 # Targets that bring their own config: as if --configfile had named it, for jobs that start a Snakemake of their own too.

@@ -65,7 +65,8 @@ class FastLinear(nn.Linear):
         if not _by_onednn(input):
             return super().forward(input)
         rows = input.reshape(-1, self.in_features)
-        result: Tensor = _Linear.apply(rows, self.weight, self.bias)  # type: ignore[no-untyped-call]  # torch's own
+        multiply = _Linear.apply if torch.is_grad_enabled() else product
+        result: Tensor = multiply(rows, self.weight, self.bias)
         return result.view(*input.shape[:-1], self.out_features)
 
 

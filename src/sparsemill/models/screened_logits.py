@@ -34,7 +34,8 @@ class ScreenedLogits:
         and the bias by ROUNDING of itself. Rounding what is written keeps its sign.
         """
         off = self._norms * (2 * ROUNDING * SLACK * torch.linalg.vector_norm(hidden, dim=1).max())
-        return bias + off + (bias.abs() + off) * (ROUNDING * SLACK)
+        raised: Tensor = bias + off + (bias.abs() + off) * (ROUNDING * SLACK)
+        return raised
 
     def _may_be_positive(self, hidden: Tensor, raised: Tensor, lengths: list[int]) -> Tensor:
         """[documents, vocabulary]: False only where no logit is above 0."""
@@ -74,6 +75,6 @@ class ScreenedLogits:
         output = torch.zeros(candidates.shape)
         for row, (start, end) in enumerate(spans(lengths)):
             columns = candidates[row].nonzero().squeeze(1)
-            logits = product(hidden[start:end], weight.index_select(0, columns))
+            logits = hidden[start:end] @ weight.index_select(0, columns).T
             output[row, columns] = (logits.amax(0) + bias[columns]).relu_()
         return output
