@@ -17,8 +17,6 @@ from typing import Any
 from memory import resident_peak
 from setting import Setting, write_retriever
 
-from sparsemill.malloc import keep_freed_memory
-
 OURS, THEIRS = "sparsemill", "sentence-transformers"
 RESULTS = Path(__file__).resolve().parent / "results"
 Run = Callable[[], None]
@@ -70,7 +68,6 @@ def _serve(side: Side, setting: Setting, pipe: Any) -> None:
 
 
 def _alternate(sides: dict[str, Side], setting: Setting, *, repetitions: int) -> dict[str, Any]:
-    keep_freed_memory()
     context = multiprocessing.get_context("spawn")
     pipes, facts = {}, {}
     for name, side in sides.items():
