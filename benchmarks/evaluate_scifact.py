@@ -3,8 +3,9 @@
 Both sides open the same retriever and the same files, encode the corpus and the queries, search and evaluate.
 sentence-transformers runs its `SparseInformationRetrievalEvaluator`; ours are the functions that the stages
 fetch_collection, encode_corpus, build_index, search and evaluate_run call, with the exact engine. Each repetition runs
-in a process of its own, by turns; libraries are imported before it is timed. nDCG@10 must agree to 1e-4, in bf16 to
-2e-3: their document model then has weights of that type, as in encode.py.
+in a process of its own, by turns, with the malloc settings of the pipeline's jobs on both sides; libraries are imported
+before it is timed. nDCG@10 must agree to 1e-4, in bf16 to 2e-3: their document model then has weights of that type, as
+in encode.py.
 """
 
 import argparse
