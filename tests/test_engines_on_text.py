@@ -16,7 +16,7 @@ from sparsemill.retrieval.seismic_index import SeismicIndex, build_seismic
 from sparsemill.retrieval.vectors import Shard, quantise, write_shard
 
 Q, DEPTH = 100, 1000
-SEISMIC = {"n_postings": 450, "centroid_fraction": 0.1, "summary_energy": 0.8}
+SEISMIC = {"n_postings": 450, "centroid_fraction": 0.4, "summary_energy": 0.9}
 
 
 def folder(path: Path) -> Path:

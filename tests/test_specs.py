@@ -116,7 +116,7 @@ def test_seismic(before: dict[str, str]) -> None:
     assert changed(before, setting("seismic_engine", value={"heap_factor": 0.5})) == set()
     study = load_study(demo() | {"check_engine": "seismic", "seismic_engine": {"n_postings": 7, "query_cut": 3}}, ALONE)
     built = specs.build_index(study, "ours", "seismic")["seismic"]
-    assert built == {"n_postings": 7, "centroid_fraction": 0.1, "summary_energy": 0.8}
+    assert built == {"n_postings": 7, "centroid_fraction": 0.4, "summary_energy": 0.9}
     searched = specs.search(study, "ours", "seed-0", "pydocs", "seismic")["seismic"]
     assert searched == {"query_cut": 3, "heap_factor": 1.0}
     assert "seismic" not in specs.search(study, "ours", "seed-0", "pydocs", "exact")

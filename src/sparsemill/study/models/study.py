@@ -41,8 +41,8 @@ class Seismic(Model):
     """The approximate engine, for serving; `benchmarks/engines.py` measures its recall for several values."""
 
     n_postings: Positive = Field(default=450, description="postings that a token keeps, on average over the tokens")
-    centroid_fraction: float = Field(default=0.1, gt=0, le=1, description="blocks of a token by its postings")
-    summary_energy: float = Field(default=0.8, gt=0, le=1, description="share of a block's weight in its summary")
+    centroid_fraction: float = Field(default=0.4, gt=0, le=1, description="blocks of a token by its postings")
+    summary_energy: float = Field(default=0.9, gt=0, le=1, description="share of a block's weight in its summary")
     query_cut: Positive = Field(default=8, description="heaviest tokens of a query that are looked up")
     heap_factor: float = Field(
         default=1.0, gt=0, le=1, description="blocks whose summary is below the k-th score times this are skipped"
