@@ -117,6 +117,17 @@ def test_slices_change_nothing(model: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert np.allclose(encode(model, TEXTS), expected, atol=1e-5)
 
 
+def test_memory_is_given_back_every_so_many_batches(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+    monkeypatch.setattr(encode_module, "give_back_freed_memory", lambda: given.append(1))
+    encode(model, TEXTS, tokens=1)
+    assert len(given) == len(TEXTS) // encode_module.GIVE_BACK
+    monkeypatch.setattr(encode_module, "GIVE_BACK", 3)
+    given.clear()
+    encode(model, TEXTS, tokens=1)
+    assert len(given) == len(TEXTS) // 3 > 0
+
+
 def test_bf16_weights_leave_the_bias_of_the_decoder(model: Path) -> None:
     """Biases reach -1e4 and are added to float32 maxima; query weights are no transformer's."""
     encoder = load_encoder(model, length=24, device="cpu")

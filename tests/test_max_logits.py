@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sparsemill.models import max_logits as chunked
 from sparsemill.models import max_logits_triton as triton
-from sparsemill.models import products
+from sparsemill.models import products, screened_logits
 
 LENGTHS = [3, 1, 5, 2]
 RAGGED = [1, 130, 64, 65, 1, 20, 30, 14, 1]
@@ -84,6 +84,29 @@ def test_equals_the_naive_formula_whatever_the_slice(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(chunked, "CHUNK_BYTES", 4 * chunk)
     inputs = tensors()
     assert torch.allclose(chunked.max_logits(*inputs, LENGTHS), naive(*inputs, LENGTHS), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("lengths", "rows"), [([40] * 26 + [3], 1152), ([64] * 16, 1024), ([7, 2], 9)])
+def test_large_batches_are_multiplied_in_few_shapes(
+    monkeypatch: pytest.MonkeyPatch, lengths: list[int], rows: int
+) -> None:
+    """oneDNN keeps what it compiled for a shape; rows of zeros are no tokens of a document, and a query has none."""
+    shapes = set()
+
+    def product(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
+        shapes.add(len(left))
+        return torch.nn.functional.linear(left, right, bias)
+
+    monkeypatch.setattr(chunked, "product", product)
+    monkeypatch.setattr(screened_logits, "product", product)
+    inputs = [value.detach().cpu() for value in tensors(lengths=lengths, vocabulary=700, width=16)]
+    expected = naive(*inputs, lengths)
+    assert torch.allclose(chunked.max_logits(*inputs, lengths), expected, atol=2e-5, rtol=0)
+    assert shapes == {rows}
+    shapes.clear()
+    found = screened_logits.ScreenedLogits(inputs[1])(*inputs, lengths)
+    assert torch.allclose(found, expected.relu(), atol=2e-5, rtol=0)
+    assert shapes == {rows}
 
 
 @pytest.mark.parametrize("lengths", [LENGTHS, RAGGED])

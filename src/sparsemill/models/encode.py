@@ -5,7 +5,7 @@ While a GPU encodes a batch, a thread tokenises the next one, and the vectors of
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import cycle, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,15 @@ from sentence_transformers.sparse_encoder import SparseEncoder
 
 from sparsemill.ahead import ahead
 from sparsemill.device import multiplies_bf16
+from sparsemill.malloc import give_back_freed_memory
 from sparsemill.models.encoder import check_length
 from sparsemill.models.head import attach_head, use_bf16_weights, use_screened_logits
 from sparsemill.models.ready_batches import Batch, ready_batches
 from sparsemill.models.weights import loading
 from sparsemill.progress import Progress
+
+GIVE_BACK = 32
+"""Batches on a CPU after which memory is given back: seldom, as pages that return are cleared anew."""
 
 
 def load_encoder(
@@ -102,7 +106,10 @@ def encode_batches(
         with torch.cuda.stream(taking):
             return rows, _rows(vectors)
 
-    for lane, (rows, lengths, features) in zip(cycle(lanes), ahead(batches, depth=2), strict=False):
+    for number, (rows, lengths, features) in enumerate(ahead(batches, depth=2)):
+        lane = lanes[number % len(lanes)]
+        if device == "cpu" and number % GIVE_BACK == GIVE_BACK - 1:
+            give_back_freed_memory()
         with torch.cuda.stream(lane):
             moved = {name: value.to(device, non_blocking=True) for name, value in features.items()}
             vectors = encoder({**moved, "task": task, "lengths": lengths})["sentence_embedding"].float()

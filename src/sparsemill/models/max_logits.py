@@ -15,10 +15,22 @@ from sparsemill.models.products import product
 CHUNK_BYTES = 2048
 """Of a token's logits that are held at once: 512 vocabulary entries in float32, 1,024 in bfloat16."""
 
+ROWS = 128
+"""Batches of documents hold some thousand tokens, hardly ever the same number."""
+
 
 def columns_at_once(hidden: Tensor) -> int:
     """Vocabulary entries per slice: [tokens, so many] of the type of `hidden` is the largest intermediate."""
     return CHUNK_BYTES // hidden.element_size()
+
+
+def even_rows(hidden: Tensor) -> Tensor:
+    """On a CPU, rows of zeros added up to a multiple of `ROWS`: oneDNN compiles and keeps a kernel for each shape.
+
+    Not where they would cost more than an eighth, as for a query.
+    """
+    missing = -len(hidden) % ROWS if hidden.device.type == "cpu" and len(hidden) >= 8 * ROWS else 0
+    return torch.cat([hidden, hidden.new_zeros(missing, hidden.shape[1])]) if missing else hidden
 
 
 def spans(lengths: list[int]) -> list[tuple[int, int]]:
@@ -73,11 +85,11 @@ def _forward(hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int]) -
     rows = torch.split(output, [documents for documents, _ in shapes])
     by_integers = _by_integers(hidden, weight)
     inside, after = _parts_of(bias, hidden.dtype, wide=wide)
-    step = columns_at_once(hidden)
+    step, count, hidden = columns_at_once(hidden), len(hidden), even_rows(hidden)
     for low in range(0, weight.shape[0], step):
         end = low + step
         logits = product(hidden, weight[low:end], None if inside is None else inside[low:end])
-        parts = torch.split(logits, tokens)
+        parts = torch.split(logits[:count], tokens)
         for block, part, shape in zip(rows, parts, shapes, strict=True):
             block[:, low:end] = _largest(part.view(*shape, -1), by_integers=by_integers)
     return output + after

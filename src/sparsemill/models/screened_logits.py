@@ -7,7 +7,7 @@ above 0. A product in bfloat16 with a bound on its error says so; what it leaves
 import torch
 from torch import Tensor
 
-from sparsemill.models.max_logits import check_lengths, columns_at_once, equal_lengths, max_logits, spans
+from sparsemill.models.max_logits import check_lengths, columns_at_once, equal_lengths, even_rows, max_logits, spans
 from sparsemill.models.products import product
 
 ROUNDING = 2.0**-8
@@ -42,13 +42,13 @@ class ScreenedLogits:
         tokens, shapes = equal_lengths(lengths)
         found = torch.empty(len(lengths), len(raised), dtype=torch.bool)
         rows = torch.split(found, [documents for documents, _ in shapes])
-        hidden, raised = hidden.bfloat16(), raised.bfloat16()
+        count, hidden, raised = len(hidden), even_rows(hidden.bfloat16()), raised.bfloat16()
         step = columns_at_once(hidden)
         for low in range(0, len(raised), step):
             end = low + step
             # As integers, numbers with their sign bit are negative too, and reduced eight times as fast.
             bits = product(hidden, self._rounded[low:end], raised[low:end]).view(torch.int16)
-            for block, part, shape in zip(rows, torch.split(bits, tokens), shapes, strict=True):
+            for block, part, shape in zip(rows, torch.split(bits[:count], tokens), shapes, strict=True):
                 torch.ge(part.view(*shape, -1).amax(1), 0, out=block[:, low:end])
         return found
 
