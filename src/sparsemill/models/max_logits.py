@@ -16,7 +16,7 @@ CHUNK_BYTES = 2048
 """Of a token's logits that are held at once: 512 vocabulary entries in float32, 1,024 in bfloat16."""
 
 ROWS = 128
-"""Batches of documents hold some thousand tokens, hardly ever the same number."""
+"""Tokens of a large product come in multiples of this: batches hold some thousand, hardly ever the same number."""
 
 
 def columns_at_once(hidden: Tensor) -> int:
@@ -27,7 +27,11 @@ def columns_at_once(hidden: Tensor) -> int:
 def even_rows(hidden: Tensor) -> Tensor:
     """On a CPU, rows of zeros added up to a multiple of `ROWS`: oneDNN compiles and keeps a kernel for each shape.
 
-    Not where they would cost more than an eighth, as for a query.
+    Args:
+        hidden: [tokens, width].
+
+    Returns:
+        [tokens or up to ROWS - 1 more, width]; as it came where more rows would cost above an eighth, as for a query.
     """
     missing = -len(hidden) % ROWS if hidden.device.type == "cpu" and len(hidden) >= 8 * ROWS else 0
     return torch.cat([hidden, hidden.new_zeros(missing, hidden.shape[1])]) if missing else hidden
