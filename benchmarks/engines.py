@@ -24,7 +24,7 @@ from engine_tables import BLOCKED, BOUND, DEPTHS, EXACT, KEPT, LUCENE, REMOVED, 
 from synthetic import Collection, View, bm25, make
 
 from sparsemill.data.collection import Document
-from sparsemill.retrieval.exact import DOCUMENTS, OFFSETS, WEIGHTS, ExactIndex, build_exact
+from sparsemill.retrieval.exact import ExactIndex, build_exact
 from sparsemill.retrieval.lucene_bm25 import LuceneBm25, build_bm25
 from sparsemill.retrieval.lucene_impact import LuceneImpact, build_impact
 from sparsemill.retrieval.recall import recall
@@ -57,11 +57,11 @@ def _scatter(postings: Any, columns: Any, factors: Any, scores: Any) -> None:
             scores[documents[position]] += factors[term] * weights[position]
 
 
-def bound(folder: Path, queries: Any, documents: int) -> Timed:
-    """Scatter-only over the arrays of an exact index, with unsigned indices as the engine has them."""
-    offsets, numbers, weights = (np.load(folder / name) for name in (OFFSETS, DOCUMENTS, WEIGHTS))
-    arrays = offsets.view(np.uint64), numbers.view(np.uint32), weights
-    scores = np.zeros(documents, dtype=np.float32)
+def bound(view: View) -> Timed:
+    """Scatter-only over postings of 8 bytes, one list a token, with unsigned indices as the engine has them."""
+    inverted, queries = view.documents.tocsc(), view.queries
+    arrays = inverted.indptr.astype(np.uint64), inverted.indices.view(np.uint32), inverted.data
+    scores = np.zeros(view.documents.shape[0], dtype=np.float32)
     parts = [(queries.indices[a:b], queries.data[a:b]) for a, b in pairwise(queries.indptr)]
     return lambda query, _: _scatter(arrays, *parts[query], scores)
 
@@ -149,7 +149,7 @@ def sparse_rows(name: str, view: View, folders: dict[str, Path], engines: list[s
     """Every engine that holds learned vectors."""
     queries = view.queries
     rows = [
-        Row(name, BOUND, bound(folders["float32"], queries, view.documents.shape[0])),
+        Row(name, BOUND, bound(view)),
         exact(name, EXACT, folders["float32"], queries),
         exact(name, BLOCKED, folders["blocked"], queries),
     ]

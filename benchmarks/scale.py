@@ -26,7 +26,7 @@ from memory import resident_peak
 from scipy import sparse
 from synthetic import draw_topics, make
 
-from sparsemill.retrieval.exact import OFFSETS, ExactIndex, Postings, build_exact
+from sparsemill.retrieval.exact import OFFSETS, WEIGHTS, ExactIndex, Postings, build_exact
 from sparsemill.retrieval.vectors import IDS, VECTORS, Shard, read_ids, write_ids, write_shard
 
 DEPTHS = (10, 1000)
@@ -94,10 +94,13 @@ def search(index: Path, queries: Any, passes: int) -> dict[str, float]:
 
 
 def touched(index: Path, queries: Any) -> float:
-    """Postings that a query looks at, averaged."""
-    offsets = np.atleast_2d(np.load(index / OFFSETS))
-    frequency = np.diff(offsets, axis=1).sum(axis=0)
-    return float(frequency[queries.indices].sum() / queries.shape[0])
+    """Postings of a query's tokens, averaged; weights of 0 in full lists do not count."""
+    offsets, weights = np.load(index / OFFSETS), np.load(index / WEIGHTS, mmap_mode="r")
+    frequency = {
+        token: sum(np.count_nonzero(weights[section[token] : section[token + 1]]) for section in offsets)
+        for token in set(queries.indices.tolist())
+    }
+    return sum(frequency[token] for token in queries.indices.tolist()) / float(queries.shape[0])
 
 
 def run(

@@ -26,16 +26,52 @@ def write_shards(folder: Path, matrix: sparse.csr_matrix, *, cuts: list[int]) ->
 
 
 def test_postings_by_hand(tmp_path: Path) -> None:
-    matrix = sparse.csr_matrix(np.array([[0, 2, 0], [1, 0, 0], [0, 0, 0], [3, 4, 0]], dtype=np.float32))
+    """The second token is in half of the documents, so all of them have a weight for it; the first is in a quarter."""
+    matrix = sparse.csr_matrix(np.array([[0, 2, 0], [1, 0, 0], [0, 0, 0], [0, 4, 0]], dtype=np.float32))
     (tmp_path / "index").mkdir()
     statistics = build_exact(tmp_path / "index", write_shards(tmp_path, matrix, cuts=[1, 3]))
-    assert statistics == (4, 4)
-    assert np.load(tmp_path / "index" / OFFSETS).tolist() == [0, 2, 4, 4]
-    assert np.load(tmp_path / "index" / DOCUMENTS).tolist() == [1, 3, 0, 3]
-    assert np.load(tmp_path / "index" / WEIGHTS).tolist() == [1, 3, 2, 4]
+    assert statistics == (4, 3)
+    assert np.load(tmp_path / "index" / OFFSETS).tolist() == [[0, 1, 5, 5]]
+    assert np.load(tmp_path / "index" / DOCUMENTS)[:1].tolist() == [1]
+    assert np.load(tmp_path / "index" / WEIGHTS).tolist() == [1, 2, 0, 0, 4]
     queries = sparse.csr_matrix(np.array([[2, 1, 0], [0, 0, 5], [0, 0, 0], [0, 1, 0]], dtype=np.float32))
-    found = ExactIndex(tmp_path / "index").search(queries, 2)
-    assert found == [[Hit("d3", 10.0), Hit("d0", 2.0)], [], [], [Hit("d3", 4.0), Hit("d0", 2.0)]]
+    found = ExactIndex(tmp_path / "index").search(queries, 3)
+    assert found == [
+        [Hit("d3", 4.0), Hit("d0", 2.0), Hit("d1", 2.0)],
+        [],
+        [],
+        [Hit("d3", 4.0), Hit("d0", 2.0)],
+    ]
+
+
+def test_frequent_tokens_have_a_weight_for_all_documents_of_a_section(tmp_path: Path) -> None:
+    """Tokens on both sides of a third; one of them is frequent in the first section only."""
+    rng, rows = np.random.default_rng(5), SECTION + BLOCK + 5
+    shares = np.array([0.01, 0.2, 0.32, 0.35, 0.9, 1.0])
+    kept = rng.random((rows, len(shares))) < shares
+    kept[SECTION:, 4] = rng.random(rows - SECTION) < 0.1
+    matrix = sparse.csr_matrix(np.where(kept, rng.integers(1, 6, size=kept.shape), 0).astype(np.float32))
+    (tmp_path / "index").mkdir()
+    shards = write_shards(tmp_path, matrix, cuts=[SECTION - 3])
+    assert build_exact(tmp_path / "index", shards, chunk=50_000) == (rows, matrix.nnz)
+    lengths = np.diff(np.load(tmp_path / "index" / OFFSETS), axis=1)
+    assert [(lengths[number] == size).tolist() for number, size in enumerate((SECTION, rows - SECTION))] == [
+        [False, False, False, True, True, True],
+        [False, False, False, True, False, True],
+    ]
+    queries = sparse.csr_matrix(np.array([[1, 2, 1, 3, 1, 1], [0, 0, 2, 0, 1, 0]], dtype=np.float32))
+    scores = (queries @ matrix.T).toarray()
+    for row, hits in zip(scores, ExactIndex(tmp_path / "index").search(queries, rows), strict=True):
+        best = np.lexsort((np.arange(rows), -row))
+        assert hits == [Hit(f"d{number}", row[number]) for number in best if row[number] > 0]
+
+
+def test_an_index_of_an_older_layout_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "index").mkdir()
+    build_exact(tmp_path / "index", write_shards(tmp_path, sparse.csr_matrix(np.eye(3, dtype=np.float32)), cuts=[]))
+    np.save(tmp_path / "index" / OFFSETS, np.load(tmp_path / "index" / OFFSETS)[0])
+    with pytest.raises(UserError, match="older layout; delete"):
+        ExactIndex(tmp_path / "index")
 
 
 def test_scores_equal_a_dense_product(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """Exact search over postings that are mapped into memory, not read; see `taat` for how they are added up.
 
 Below some millions of documents this beats engines that skip postings. An index is a handful of arrays. The documents
-of the collection are cut into sections, and the postings of token t in section s are `documents[offsets[s, t]:
-offsets[s, t + 1]]`, counted from the start of the section, with their `weights`. There are two forms:
+of the collection are cut into sections of 65,536, and the postings of token t in section s are `documents[offsets[s,
+t]: offsets[s, t + 1]]`, 2 bytes each, counted from the start of the section, with their `weights`. A token that a third
+of a section's documents have is given a weight for all of them, 0 where it is absent: such a list is added in order,
+without its documents, which are not written. There are two forms:
 
-- `float32`: one section, 8 bytes a posting, weights as the model gave them.
-- `blocked`: sections of 65,536 documents, 3 bytes a posting. A weight is a whole number from 1 to 255 times the 255th
-  part of the largest weight of its token, so that no posting is lost and each is off by at most half such a part.
+- `float32`: 6 bytes a posting, weights as the model gave them.
+- `blocked`: 3 bytes a posting. A weight is a whole number from 1 to 255 times the 255th part of the largest weight of
+  its token, so that no posting is lost and each is off by at most half such a part.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,11 +23,13 @@ from sparsemill.errors import UserError
 from sparsemill.progress import Progress
 from sparsemill.retrieval.engine import Statistics, check_statistics
 from sparsemill.retrieval.runs import Hit
-from sparsemill.retrieval.taat import Found, place, search
+from sparsemill.retrieval.taat import SECTION, Found, place, search
 from sparsemill.retrieval.vectors import CHUNK, IDS, Shard, check_distinct, read_chunks, read_ids, write_ids
 
 OFFSETS, DOCUMENTS, WEIGHTS, SCALES = "offsets.npy", "documents.npy", "weights.npy", "scales.npy"
-SECTION, LEVELS = 2**16, 255
+LEVELS = 255
+FULL = 1 / 3
+"""Share of a section's documents from which on a list has all of them."""
 Postings = Literal["float32", "blocked"]
 
 Array = np.ndarray[Any, Any]
@@ -45,20 +49,17 @@ class _Counted(NamedTuple):
     largest: Array
 
 
-def _cut(shard: Shard, first: int, section: int | None) -> Iterator[tuple[int, int, Any]]:
+def _cut(shard: Shard, first: int) -> Iterator[tuple[int, int, Any]]:
     """Cut rows, the first of which is document `first`, at sections: section, place of the first row in it, rows."""
-    if section is None:
-        yield 0, first, shard.matrix
-        return
     start, rows = 0, shard.matrix.shape[0]
     while start < rows:
-        number, place_in_section = divmod(first + start, section)
-        end = min(start + section - place_in_section, rows)
+        number, place_in_section = divmod(first + start, SECTION)
+        end = min(start + SECTION - place_in_section, rows)
         yield number, place_in_section, shard.matrix[start:end]
         start = end
 
 
-def _count(shards: Sequence[Path], section: int | None, chunk: int) -> _Counted:
+def _count(shards: Sequence[Path], chunk: int) -> _Counted:
     ids: list[str] = []
     counts: list[Array] = []
     largest = np.zeros(0, dtype=np.float32)
@@ -66,7 +67,7 @@ def _count(shards: Sequence[Path], section: int | None, chunk: int) -> _Counted:
         vocabulary = part.matrix.shape[1]
         largest = largest if len(largest) else np.zeros(vocabulary, dtype=np.float32)
         np.maximum.at(largest, part.matrix.indices, part.matrix.data)
-        for number, _, rows in _cut(part, len(ids), section):
+        for number, _, rows in _cut(part, len(ids)):
             if number == len(counts):
                 counts.append(np.zeros(vocabulary, dtype=np.int64))
             counts[number] += np.bincount(rows.indices, minlength=vocabulary)
@@ -92,41 +93,47 @@ def build_exact(
         UserError: a shard is broken or has another vocabulary size, or a document id is there twice.
         RuntimeError: the index holds other numbers of documents or postings than the vectors.
     """
-    blocked = postings == "blocked"
-    section = SECTION if blocked else None
-    counted = _count(shards, section, chunk)
-    counts = counted.counts
-    starts = np.concatenate([[0], np.cumsum(counts.ravel())]).astype(np.int64)
+    counted = _count(shards, chunk)
+    counts, size = counted.counts, len(counted.ids)
+    sizes = np.minimum(size - SECTION * np.arange(len(counts)), SECTION)[:, None]
+    full = counts >= np.maximum(FULL * sizes, 1)
+    starts = np.concatenate([[0], np.cumsum(np.where(full, sizes, counts).ravel())]).astype(np.int64)
     offsets = np.column_stack([starts[:-1].reshape(counts.shape), starts[counts.shape[1] :: counts.shape[1]]])
-    np.save(folder / OFFSETS, offsets if blocked else offsets[0])
+    np.save(folder / OFFSETS, offsets)
     write_ids(folder / IDS, counted.ids)
-    scales = (counted.largest / np.float32(LEVELS)) if blocked else None
+    scales = (counted.largest / np.float32(LEVELS)) if postings == "blocked" else None
     if scales is not None:
         np.save(folder / SCALES, scales)
-    types = (np.uint16, np.uint8) if blocked else (np.int32, np.float32)
+    types = (np.uint16, np.float32 if scales is None else np.uint8)
     for name, dtype in zip((DOCUMENTS, WEIGHTS), types, strict=True):
         np.lib.format.open_memmap(folder / name, mode="w+", dtype=dtype, shape=(int(starts[-1]),)).flush()
-    _write_postings(folder, read_chunks(shards, postings=chunk), offsets, scales, total=len(counted.ids))
+    filled = _write_postings(folder, read_chunks(shards, postings=chunk), offsets, full, scales, total=size)
+    if not np.array_equal(filled, counts):
+        raise RuntimeError(f"the vectors changed while they were indexed into {folder}")
     statistics = ExactIndex(folder).statistics()
-    check_statistics(statistics, Statistics(len(counted.ids), int(counts.sum())))
+    check_statistics(statistics, Statistics(size, int(counts.sum())))
     return statistics
 
 
-def _write_postings(folder: Path, parts: Iterator[Shard], offsets: Array, scales: Array | None, *, total: int) -> None:
-    ends, first = offsets[:, :-1].copy(), 0
+def _write_postings(
+    folder: Path, parts: Iterator[Shard], offsets: Array, full: Array, scales: Array | None, *, total: int
+) -> Array:
+    """Place all vectors; how many postings of each token were placed in each section."""
+    filled, first = np.zeros(full.shape, dtype=np.int64), 0
     progress = Progress("exact index", total, unit="doc")
     for part in parts:
         # Mapped anew for every part, or the pages of the whole index would stay in memory.
         documents, weights = (np.load(folder / name, mmap_mode="r+") for name in (DOCUMENTS, WEIGHTS))
-        for number, start, rows in _cut(part, first, None if scales is None else SECTION):
+        postings = (np.asarray(documents), np.asarray(weights))
+        for number, start, rows in _cut(part, first):
             values = rows.data if scales is None else _levels(rows, scales)
-            place(rows.indptr, rows.indices, values, start, ends[number], np.asarray(documents), np.asarray(weights))
+            arrays = (rows.indptr, rows.indices, values)
+            place(arrays, start, offsets[number, :-1], full[number], filled[number], postings)
         documents.flush()
         weights.flush()
         first += len(part.ids)
         progress.advance(len(part.ids))
-    if not np.array_equal(ends, offsets[:, 1:]):
-        raise RuntimeError(f"the vectors changed while they were indexed into {folder}")
+    return filled
 
 
 def _levels(rows: Any, scales: Array) -> Array:
@@ -143,7 +150,7 @@ class ExactIndex:
         threads: queries of one call that are searched at the same time; results do not depend on it.
 
     Raises:
-        UserError: there is no index in `folder`.
+        UserError: there is no index in `folder`, or one of another layout.
     """
 
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
@@ -151,11 +158,11 @@ class ExactIndex:
         offsets, documents, weights = (
             np.asarray(np.load(folder / name, mmap_mode="r")) for name in (OFFSETS, DOCUMENTS, WEIGHTS)
         )
+        if offsets.ndim != 2 or documents.dtype != np.uint16:
+            raise UserError(f"{folder}: an index of an older layout; delete the folder and build it again")
         self._scales = np.load(folder / SCALES) if (folder / SCALES).is_file() else None
-        self._section = max(len(self._ids), 1) if self._scales is None else SECTION
-        self._postings = (np.atleast_2d(offsets).view(np.uint64), documents, weights)
-        if documents.dtype == np.int32:
-            self._postings = (self._postings[0], documents.view(np.uint32), weights)
+        self._postings = (offsets.view(np.uint64), documents, weights)
+        self._weights = folder / WEIGHTS
         self._pool = ThreadPoolExecutor(threads)
         self._threads = threads
 
@@ -202,8 +209,11 @@ class ExactIndex:
         part = Found(*(array[start:end] for array in found))
         bounds, columns, weights = queries
         rows = (bounds[start : end + 1], columns, weights)
-        search(self._postings, len(self._ids), self._section, rows, found.documents.shape[1], part)
+        search(self._postings, len(self._ids), rows, found.documents.shape[1], part)
 
     def statistics(self) -> Statistics:
-        """Counts of the whole index."""
-        return Statistics(len(self._ids), len(self._postings[1]))
+        """Counts of the whole index, whose weights are all read."""
+        size, postings = len(self._postings[2]), 0
+        for start in range(0, size, CHUNK):  # mapped anew each time, as in building
+            postings += int(np.count_nonzero(np.load(self._weights, mmap_mode="r")[start : start + CHUNK]))
+        return Statistics(len(self._ids), postings)

@@ -1,7 +1,7 @@
 """Term-at-a-time search, compiled: every posting of every query token is added into an accumulator.
 
 Documents are taken block by block, so that the accumulator stays in the first-level cache however large the collection
-is. Candidates of all blocks go into one buffer of 64-bit entries: the bits of the score, then those of the document's
+is. A list that names every document of its section is added in order, several documents at a time. Candidates of all blocks go into one buffer of 64-bit entries: the bits of the score, then those of the document's
 number. Bits of floats that are not negative are ordered as the floats are.
 
 All compiled code is in this module: numba's cache notices changes in the file of a function, not in what it calls.
@@ -17,14 +17,16 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+SECTION = 2**16
+"""Documents of a section, which is a small index of its own, so that a document's number in it takes 2 bytes."""
 BLOCK = 8192
-"""Documents whose scores are accumulated together: 32 KiB."""
+"""Documents whose scores are accumulated together: 32 KiB; divides `SECTION`."""
 _LANE = 64
 """Scores that are compared with the threshold together; divides `BLOCK`."""
 _BINS = 1024
 _LEAST = 256
 """The smallest buffer: holding a few more candidates costs less than choosing the k best of them often."""
-_0, _1, _32, _255, _256 = (np.uint64(number) for number in (0, 1, 32, 255, 256))
+_0, _1, _2, _3, _4, _32, _255, _256 = (np.uint64(number) for number in (0, 1, 2, 3, 4, 32, 255, 256))
 
 
 class Found(NamedTuple):
@@ -52,15 +54,37 @@ def _compiled(function: Function) -> Function:
 
 @_compiled
 def place(
-    bounds: Array, columns: Array, values: Array, first: int, ends: Array, documents: Array, weights: Array
+    rows: tuple[Array, Array, Array], first: int, offsets: Array, full: Array, filled: Array, postings: tuple[Any, Any]
 ) -> None:
-    """Append the rows of a CSR matrix, whose first document is `first`, to the postings that end at `ends`."""
+    """Put the rows of a CSR matrix, whose first document is `first`, into the postings of their section.
+
+    Args:
+        rows: bounds, columns and values.
+        first: counted from the start of the section.
+        offsets: int64 [vocabulary]: where the list of each token begins.
+        full: bool [vocabulary]: lists of all documents, of which only weights are written.
+        filled: int64 [vocabulary]: postings of each token that are there already; counted on.
+        postings: documents and weights.
+    """
+    bounds, columns, values = rows
+    documents, weights = postings
     for row in range(len(bounds) - 1):
         for position in range(bounds[row], bounds[row + 1]):
-            end = ends[columns[position]]
-            documents[end] = first + row
+            column = columns[position]
+            if full[column]:
+                end = offsets[column] + first + row
+            else:
+                end = offsets[column] + filled[column]
+                documents[end] = first + row
             weights[end] = values[position]
-            ends[columns[position]] = end + 1
+            filled[column] += 1
+
+
+@_compiled
+def _add(weights: Array, start: Any, count: Any, factor: Any, scores: Array) -> None:
+    """Add the weights of `count` documents in order, from `start` on: vectorised."""
+    for i in range(count):
+        scores[i] += factor * np.float32(weights[start + i])
 
 
 @_compiled
@@ -68,6 +92,12 @@ def _scatter(
     documents: Array, weights: Array, position: Any, end: Any, low: Any, high: Any, factor: Any, scores: Array
 ) -> Any:
     """Add postings of one token from `position` on while their documents lie below `high`; where that ended."""
+    while position + _4 <= end and documents[position + _3] < high:  # documents ascend: one test for four
+        scores[np.uint32(documents[position] - low)] += factor * np.float32(weights[position])
+        scores[np.uint32(documents[position + _1] - low)] += factor * np.float32(weights[position + _1])
+        scores[np.uint32(documents[position + _2] - low)] += factor * np.float32(weights[position + _2])
+        scores[np.uint32(documents[position + _3] - low)] += factor * np.float32(weights[position + _3])
+        position += _4
     while position < end and documents[position] < high:
         scores[np.uint32(documents[position] - low)] += factor * np.float32(weights[position])
         position += _1
@@ -162,20 +192,15 @@ def _collect(
 
 @_compiled
 def search(
-    postings: tuple[Array, Array, Array],
-    size: int,
-    section: int,
-    queries: tuple[Array, Array, Array],
-    k: int,
-    found: Found,
+    postings: tuple[Array, Array, Array], size: int, queries: tuple[Array, Array, Array], k: int, found: Found
 ) -> None:
     """The k documents with the largest positive scores for each query.
 
     Args:
-        postings: offsets uint64 [sections, vocabulary + 1]; documents (unsigned, counted from the start of their
-            section) and weights, both [postings].
+        postings: offsets uint64 [sections, vocabulary + 1]; documents (uint16, counted from the start of their
+            section, ascending) and weights, both [postings]. A list as long as its section has the weights of all
+            documents of it, and its documents are not read.
         size: documents of the collection.
-        section: documents of a section; the last may have fewer.
         queries: CSR arrays of the queries: bounds, columns and float32 weights.
         k: at least 1.
         found: filled for all queries.
@@ -193,17 +218,20 @@ def search(
         filled: Any = _0
         threshold: Any = np.int64(0)
         for number in range(offsets.shape[0]):
-            start = number * section
+            start = number * SECTION
+            here = min(SECTION, size - start)
             for t in range(len(terms)):
                 positions[t] = offsets[number, terms[t]]
-            for low in range(0, min(section, size - start), BLOCK):
-                high = np.uint32(low + BLOCK)
+            for block in range(0, here, BLOCK):
+                low = np.uint32(block)
+                high = np.uint32(block + BLOCK)
                 for t in range(len(terms)):
-                    end = offsets[number, terms[t] + 1]
-                    positions[t] = _scatter(
-                        documents, weights, positions[t], end, np.uint32(low), high, weighted[t], scores
-                    )
-                filled, threshold = _collect(scores, np.int64(start + low), k, buffer, filled, threshold, bins)
+                    begin, end = offsets[number, terms[t]], offsets[number, terms[t] + 1]
+                    if end - begin == np.uint64(here):
+                        _add(weights, begin + low, np.uint64(min(BLOCK, here - block)), weighted[t], scores)
+                    else:
+                        positions[t] = _scatter(documents, weights, positions[t], end, low, high, weighted[t], scores)
+                filled, threshold = _collect(scores, np.int64(start + block), k, buffer, filled, threshold, bins)
         filled, threshold = _keep(buffer, filled, k, bins)
         _give(buffer, filled, other, bins, found.documents[query], found.scores[query])
         found.counts[query] = filled

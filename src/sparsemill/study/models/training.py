@@ -251,7 +251,7 @@ class Experiment(Training):
     quantisation: Positive = Field(default=100, description="impacts are round(weight * N) in the Lucene index")
     postings: Annotated[Literal["float32", "blocked"], LATER] = Field(
         default="float32",
-        description="form of the exact index: weights as they are, 8 bytes a posting; or in 8 bits, 3 bytes a posting",
+        description="form of the exact index: weights as they are, 6 bytes a posting; or in 8 bits, 3 bytes a posting",
     )
     prune: Annotated[Pruning, LATER] = Field(default=Pruning(), description="weights that encoded documents lose")
     query_prune: Annotated[Pruning, LATER] = Field(
