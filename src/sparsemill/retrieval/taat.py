@@ -1,8 +1,9 @@
 """Term-at-a-time search, compiled: every posting of every query token is added into an accumulator.
 
 Documents are taken block by block, so that the accumulator stays in the first-level cache however large the collection
-is. A list that names every document of its section is added in order, several documents at a time. Candidates of all blocks go into one buffer of 64-bit entries: the bits of the score, then those of the document's
-number. Bits of floats that are not negative are ordered as the floats are.
+is. A list that names every document of its section is added in order, several documents at a time. Candidates of all
+blocks go into one buffer of 64-bit entries: the bits of the score, then those of the document's number. Bits of floats
+that are not negative are ordered as the floats are.
 
 All compiled code is in this module: numba's cache notices changes in the file of a function, not in what it calls.
 Indices are unsigned throughout, because numba adds a test for negative ones to every access.
