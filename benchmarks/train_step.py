@@ -16,7 +16,6 @@ from sentence_transformers.sparse_encoder.losses import SparseDistillKLDivLoss, 
 from setting import Setting, lengths, parser, texts
 from torch import Tensor
 
-from sparsemill.malloc import keep_few_kernels
 from sparsemill.models.head import attach_head
 from sparsemill.study.models import Regulariser, Training
 from sparsemill.training.grad_cache import cached_backward
@@ -84,7 +83,6 @@ def theirs(setting: Setting) -> tuple[dict[str, float], Any]:
 
 def ours(setting: Setting) -> tuple[dict[str, float], Any]:
     """All documents in one batch, as our data collator makes them."""
-    keep_few_kernels()
     encoder = SparseEncoder(str(setting.folder / "model"), device=setting.device)
     attach_head(encoder, kind=setting.head, device=setting.device)
     batches = []

@@ -10,7 +10,7 @@ from tiny import save_language_model, texts
 
 from sparsemill.files import read_json, write_json
 from sparsemill.models import even
-from sparsemill.models.even import EvenTransformer, use_even_transformer
+from sparsemill.models.even import EvenTransformer, few_shapes, use_even_transformer
 
 
 def open_transformer(folder: Path, kind: str, *, dropout: bool = False) -> Transformer:
@@ -21,9 +21,9 @@ def open_transformer(folder: Path, kind: str, *, dropout: bool = False) -> Trans
     return Transformer(str(folder), transformer_task="fill-mask", max_seq_length=24).train()
 
 
-@pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Shapes [texts, tokens] that the standard transformer gets; groups of at most 40 tokens."""
+@pytest.fixture(params=[False, True], ids=["even", "few shapes"])
+def seen(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> list[tuple[int, int]]:
+    """Shapes [texts, tokens] that the standard transformer gets; groups of at most 40 tokens, of both kinds."""
     shapes: list[tuple[int, int]] = []
     plain = Transformer.forward
 
@@ -33,6 +33,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
     monkeypatch.setattr(Transformer, "forward", forward)
     monkeypatch.setitem(even.TOKENS, "cpu", 40)
+    monkeypatch.setattr(even, "FEW", 40)
+    monkeypatch.setattr(even, "ONEDNN", request.param)
     return shapes
 
 
@@ -68,6 +70,30 @@ def test_equals_the_padded_batch(
     assert grown.keys() == gradients.keys()
     for name, gradient in grown.items():
         assert torch.allclose(gradient, gradients[name], rtol=1e-3, atol=2e-3), name
+
+
+def test_groups_in_few_shapes_by_hand() -> None:
+    """At most 64 tokens: 33 tokens are padded to 48, one text; 17 to 32, two texts; 16 stay, four texts."""
+    lengths = [16, 33, 17, 5, 16, 12, 20, 1, 17]
+    found = list(few_shapes(lengths, tokens=64, longest=40))
+    assert found == [([1], 40), ([6, 2], 32), ([8, 0], 32), ([4, 5, 3, 7], 16)]
+    assert list(few_shapes([100, 3], tokens=64, longest=100)) == [([0], 100), ([1], 16)]
+    assert list(few_shapes([], tokens=64, longest=0)) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_many_batches_have_few_shapes(seed: int) -> None:
+    """Batches of 32 texts of up to 128 tokens: with 8 padded lengths and less than 8 further counts in last groups."""
+    random = torch.Generator().manual_seed(seed)
+    shapes = set()
+    for _ in range(200):
+        lengths = torch.randint(5, 129, (32,), generator=random).tolist()
+        groups = list(few_shapes(lengths, tokens=1024, longest=128))
+        assert sorted(row for rows, _ in groups for row in rows) == list(range(32))
+        assert all(lengths[row] <= padded for rows, padded in groups for row in rows)
+        assert all(len(rows) * padded <= 1024 for rows, padded in groups)
+        shapes |= {(len(rows), padded) for rows, padded in groups}
+    assert len(shapes) < 32
 
 
 def test_dropout_is_drawn_from_the_seed(tmp_path: Path, seen: list[tuple[int, int]]) -> None:

@@ -1,4 +1,4 @@
-"""Memory between blocks in use returns to the system, which glibc keeps where jobs tell it to; oneDNN keeps little."""
+"""Memory between blocks in use returns to the system, which glibc keeps where jobs tell it to."""
 
 import os
 import platform
@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-import torch
 
 from sparsemill.malloc import KEEP_FREED_MEMORY
 
@@ -36,29 +35,3 @@ def test_what_lies_between_blocks_in_use_is_given_back() -> None:
     full, kept, after = map(int, found.stdout.split())
     assert full - kept < 20 * 2**20
     assert kept - after > 150 * 2**20
-
-
-SAME_PRODUCT_AGAIN = """
-from sparsemill.malloc import keep_few_kernels
-
-keep_few_kernels()
-import torch
-
-for rows in [*range(1, 201), 200, 1]:
-    torch.ops.mkldnn._linear_pointwise(torch.ones(rows, 8), torch.ones(8, 8), None, "none", [], "")
-"""
-
-
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="needs a torch with oneDNN")
-@pytest.mark.parametrize(("capacity", "again"), [(None, "cache_miss"), ("1024", "cache_hit")])
-def test_few_products_are_kept_unless_the_user_says_otherwise(capacity: str | None, again: str) -> None:
-    """oneDNN's own log says whether a product was still there; the last one always is."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ONEDNN")}
-    environment["ONEDNN_VERBOSE"] = "profile_create"
-    if capacity is not None:
-        environment["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] = capacity
-    command = [sys.executable, "-c", SAME_PRODUCT_AGAIN]
-    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    created = [line for line in found.stdout.splitlines() if "create:cache_" in line]
-    assert "cache_hit" in created[-2]
-    assert again in created[-1]

@@ -13,7 +13,7 @@ from sparsemill.models.products import FastLinear, product, use_fast_linear
 @pytest.fixture(autouse=True, params=[True, False], ids=["onednn", "torch"])
 def chosen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways on every processor."""
-    monkeypatch.setattr(products, "_ONEDNN", request.param)
+    monkeypatch.setattr(products, "ONEDNN", request.param)
 
 
 def drawn(*shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:

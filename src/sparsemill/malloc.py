@@ -1,4 +1,4 @@
-"""What processes keep in memory from batch to batch: freed blocks, and oneDNN's compiled products."""
+"""How glibc keeps memory that one batch frees for the next one, and gives back what batches cannot use again."""
 
 import ctypes
 import os
@@ -6,20 +6,10 @@ import os
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(256 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
 """Environment of jobs. By itself glibc gives large blocks back, and the system clears them each time anew."""
 
-FEW_KERNELS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
-"""Environment of training. By itself oneDNN keeps 1,024 compiled products, and the heap grows around them. A training
-batch needs some fifty, and the next one, of other lengths, hardly the same."""
-
 
 def keep_freed_memory() -> None:
     """Set `KEEP_FREED_MEMORY` for processes started from here on, where the environment does not say otherwise."""
     for name, value in KEEP_FREED_MEMORY.items():
-        os.environ.setdefault(name, value)
-
-
-def keep_few_kernels() -> None:
-    """Set `FEW_KERNELS` for this process, where the environment does not say otherwise; before its first product."""
-    for name, value in FEW_KERNELS.items():
         os.environ.setdefault(name, value)
 
 

@@ -3,12 +3,10 @@
 import sys
 
 from sparsemill.job import Job, main
-from sparsemill.malloc import keep_few_kernels
 
 
 def run(job: Job) -> None:
     """Train, or go on from the last checkpoint of the same settings."""
-    keep_few_kernels()
     from sparsemill.quiet import quiet_libraries
 
     quiet_libraries()

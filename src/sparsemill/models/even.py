@@ -1,7 +1,7 @@
 """A transformer that trains on groups of texts of like length, so that little of its work and memory is padding."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,10 +9,45 @@ from sentence_transformers.sparse_encoder.modules import Transformer
 from torch import Tensor
 
 from sparsemill.models.batches import token_batches
+from sparsemill.models.products import ONEDNN
 
 TOKENS = {"cpu": 2048, "cuda": 262_144}
 """Bound on the padded tokens of a group. On a CPU larger products are no faster; a GPU computes padding sooner than it
 launches the layers once more."""
+FEW = 1024
+"""The bound where groups come in few shapes: half as many texts are padded less."""
+LENGTHS = 16
+"""Groups in few shapes are padded to a multiple of this."""
+
+
+def few_shapes(lengths: Sequence[int], *, tokens: int, longest: int) -> Iterator[tuple[list[int], int]]:
+    """Cut texts, sorted by length, into groups of which hardly any has a shape of its own.
+
+    oneDNN compiles every product anew that has another shape, which took a third of the time of a small model's step,
+    and keeps it, which took more memory than the step. So a group's padded length is a multiple of `LENGTHS`, and
+    sets how many texts it has: a power of two, fewer only in the last group.
+
+    Args:
+        lengths: tokens of each text.
+        tokens: bound on (padded length) * (texts) of a group; a longer text is a group of its own.
+        longest: no group is padded further than this.
+
+    Yields:
+        Indices into `lengths`, each exactly once, longest texts first, and the length to pad them to.
+    """
+    order, start = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)), 0
+    while start < len(order):
+        padded = -(-max(lengths[order[start]], 1) // LENGTHS) * LENGTHS
+        texts = 1 << (max(tokens // padded, 1).bit_length() - 1)
+        yield order[start : start + texts], min(padded, longest)
+        start += texts
+
+
+def _groups(lengths: list[int], *, device: str, longest: int) -> list[tuple[list[int], int]]:
+    """Rows of each group and the length that they are padded to."""
+    if device == "cpu" and ONEDNN:
+        return list(few_shapes(lengths, tokens=FEW, longest=longest))
+    return [(rows, lengths[rows[0]]) for rows in token_batches(lengths, tokens=TOKENS[device])]
 
 
 def _input(model: Any, features: Mapping[str, Any]) -> tuple[str, Tensor]:
@@ -39,7 +74,7 @@ class EvenTransformer(Transformer):  # type: ignore[misc]  # sentence-transforme
         places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
         features["lengths"] = mask.sum(1).tolist()
         lengths = (mask.bool() * places).amax(1).tolist()  # up to the last token, on whatever side the padding is
-        groups = list(token_batches(lengths, tokens=TOKENS[mask.device.type]))
+        groups = _groups(lengths, device=mask.device.type, longest=mask.shape[1])
         if len(groups) < 2:
             whole = super().forward(features, **options)
             return whole
@@ -48,8 +83,8 @@ class EvenTransformer(Transformer):  # type: ignore[misc]  # sentence-transforme
         del columns["input_ids"]
         name, columns[name] = _input(self.auto_model, features)
         output: Tensor | None = None
-        for group in groups:
-            rows, longest = torch.tensor(group, device=mask.device), lengths[group[0]]
+        for group, longest in groups:
+            rows = torch.tensor(group, device=mask.device)
             part = {name: value[rows, :longest] for name, value in columns.items()}
             found = super().forward({**rest, **part}, **options)["token_embeddings"]
             if output is None:

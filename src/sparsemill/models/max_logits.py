@@ -96,7 +96,8 @@ def _forward(hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int]) -
         parts = torch.split(logits[:count], tokens)
         for block, part, shape in zip(rows, parts, shapes, strict=True):
             block[:, low:end] = _largest(part.view(*shape, -1), by_integers=by_integers)
-    return output + after
+    output += after
+    return output
 
 
 class _MaxLogits(torch.autograd.Function):
@@ -120,7 +121,7 @@ class _MaxLogits(torch.autograd.Function):
         for row, (start, end) in enumerate(spans(ctx.lengths)):
             active = gradient[row].nonzero().squeeze(1)
             tokens, columns = hidden[start:end], weight[active]
-            winner = product(columns, tokens).argmax(1)
+            winner = (columns.to(wide) @ tokens.to(wide).T).argmax(1)
             scale = gradient[row, active].to(wide).unsqueeze(1)
             d_hidden[start:end].index_add_(0, winner, scale * columns)
             d_weight.index_add_(0, active, scale * tokens[winner])

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 _WIDE = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-_ONEDNN: bool = _WIDE and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch's own
+ONEDNN: bool = _WIDE and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch's own
+"""Whether products are oneDNN's, which compiles and keeps one for every shape."""
 
 
 def _by_onednn(left: Tensor) -> bool:
     plain = left.device.type == "cpu" and left.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
     # Compiled code chooses its products itself.
-    return plain and _ONEDNN and not torch.compiler.is_compiling()
+    return plain and ONEDNN and not torch.compiler.is_compiling()
 
 
 def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:

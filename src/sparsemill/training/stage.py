@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from sparsemill.job import Job
-from sparsemill.malloc import keep_few_kernels
 from sparsemill.quiet import quiet_libraries
 from sparsemill.study.models import Ensemble, Training
 from sparsemill.training.files import SetFiles
@@ -80,7 +79,6 @@ def run_training(job: Job) -> None:
 
     Under `torchrun` every process calls this; the first one writes.
     """
-    keep_few_kernels()
     quiet_libraries()
     from sparsemill.device import choose_device, choose_precision, set_torch_threads
     from sparsemill.tracking.live import open_stream
