@@ -53,7 +53,9 @@ def arguments(inputs: dict[str, Any], out: Path, **options: Any) -> list[str]:
 
 if __name__ == "__main__":
     torch.manual_seed(0)
-    even.TOKENS["cpu"] = even.FEW = 40  # a step in several groups of like length, which must change nothing
+    even.TOKENS["cpu"] = even.FEW_SHAPES_TOKENS = (
+        40  # a step in several groups of like length, which must change nothing
+    )
     leave, processes.leave = processes.leave, lambda: None  # one process group for all cases
     for line in read_json(Path(sys.argv[1])):
         if status := main("finetune", run_training, argv=line):

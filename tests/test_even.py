@@ -33,7 +33,7 @@ def seen(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> lis
 
     monkeypatch.setattr(Transformer, "forward", forward)
     monkeypatch.setitem(even.TOKENS, "cpu", 40)
-    monkeypatch.setattr(even, "FEW", 40)
+    monkeypatch.setattr(even, "FEW_SHAPES_TOKENS", 40)
     monkeypatch.setattr(even, "ONEDNN", request.param)
     return shapes
 

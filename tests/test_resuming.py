@@ -48,7 +48,7 @@ def test_a_run_stopped_twice_goes_on_to_the_same_bytes(inputs: dict[str, Any], w
 def test_in_batch_runs_resume_too(inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also with texts in groups of like length, of which batches this small have one alone by default."""
     monkeypatch.setitem(even.TOKENS, "cpu", 40)
-    monkeypatch.setattr(even, "FEW", 40)
+    monkeypatch.setattr(even, "FEW_SHAPES_TOKENS", 40)
     options = {"in_batch": True, "infonce_weight": 0.3, "regulariser": {"weighting": "inverse_idf", "lambda_d": 1e-3}}
     _, expected = run(inputs, tmp_path / "whole", **options)
     with pytest.raises(StoppedError):

@@ -14,7 +14,7 @@ from sparsemill.models.products import ONEDNN
 TOKENS = {"cpu": 2048, "cuda": 262_144}
 """Bound on the padded tokens of a group. On a CPU larger products are no faster; a GPU computes padding sooner than it
 launches the layers once more."""
-FEW = 1024
+FEW_SHAPES_TOKENS = 1024
 """The bound where groups come in few shapes: half as many texts are padded less."""
 LENGTHS = 16
 """Groups in few shapes are padded to a multiple of this."""
@@ -46,7 +46,7 @@ def few_shapes(lengths: Sequence[int], *, tokens: int, longest: int) -> Iterator
 def _groups(lengths: list[int], *, device: str, longest: int) -> list[tuple[list[int], int]]:
     """Rows of each group and the length that they are padded to."""
     if device == "cpu" and ONEDNN:
-        return list(few_shapes(lengths, tokens=FEW, longest=longest))
+        return list(few_shapes(lengths, tokens=FEW_SHAPES_TOKENS, longest=longest))
     return [(rows, lengths[rows[0]]) for rows in token_batches(lengths, tokens=TOKENS[device])]
 
 
@@ -60,8 +60,8 @@ def _input(model: Any, features: Mapping[str, Any]) -> tuple[str, Tensor]:
 class EvenTransformer(Transformer):  # type: ignore[misc]  # sentence-transformers is untyped
     """`Transformer` that cuts a training batch into groups; elsewhere, and for one group, it is `Transformer`.
 
-    Token embeddings of padding are zeros where a group has no such position. Groups follow from the lengths alone, so
-    equal batches give equal groups; dropout draws its masks group by group.
+    Token embeddings of padding are zeros where a group has no such position. Groups follow from the lengths and the
+    kind of processor alone, so equal batches give equal groups; dropout draws its masks group by group.
     """
 
     def forward(self, features: dict[str, Any], **options: Any) -> dict[str, Any]:

@@ -116,12 +116,14 @@ class _MaxLogits(torch.autograd.Function):
         hidden, weight = ctx.saved_tensors
         gradient = gradients[0]
         wide = torch.promote_types(hidden.dtype, torch.float32)
+        kind = wide if hidden.device.type == "cpu" else hidden.dtype
         d_hidden = torch.zeros_like(hidden, dtype=wide)
         d_weight = torch.zeros_like(weight, dtype=wide)
         for row, (start, end) in enumerate(spans(ctx.lengths)):
             active = gradient[row].nonzero().squeeze(1)
             tokens, columns = hidden[start:end], weight[active]
-            winner = (columns.to(wide) @ tokens.to(wide).T).argmax(1)
+            # Not by `product`: documents differ in their active entries, and oneDNN would compile each product anew.
+            winner = (columns.to(kind) @ tokens.to(kind).T).argmax(1)
             scale = gradient[row, active].to(wide).unsqueeze(1)
             d_hidden[start:end].index_add_(0, winner, scale * columns)
             d_weight.index_add_(0, active, scale * tokens[winner])

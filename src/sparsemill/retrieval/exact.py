@@ -78,6 +78,18 @@ def _count(shards: Sequence[Path], chunk: int) -> _Counted:
     return _Counted(ids, np.array(counts), largest)
 
 
+def _lay_out(counts: Array, size: int) -> tuple[Array, Array]:
+    """Where lists lie, for `counts` of postings [sections, vocabulary] in `size` documents.
+
+    Returns:
+        offsets int64 [sections, vocabulary + 1], and which lists have all documents of their section, bool like counts.
+    """
+    sizes = np.minimum(size - SECTION * np.arange(len(counts)), SECTION)[:, None]
+    full = counts >= np.maximum(FULL * sizes, 1)
+    starts = np.concatenate([[0], np.cumsum(np.where(full, sizes, counts).ravel())]).astype(np.int64)
+    return np.column_stack([starts[:-1].reshape(counts.shape), starts[counts.shape[1] :: counts.shape[1]]]), full
+
+
 def build_exact(
     folder: Path, shards: Sequence[Path], *, postings: Postings = "float32", chunk: int = CHUNK
 ) -> Statistics:
@@ -95,10 +107,7 @@ def build_exact(
     """
     counted = _count(shards, chunk)
     counts, size = counted.counts, len(counted.ids)
-    sizes = np.minimum(size - SECTION * np.arange(len(counts)), SECTION)[:, None]
-    full = counts >= np.maximum(FULL * sizes, 1)
-    starts = np.concatenate([[0], np.cumsum(np.where(full, sizes, counts).ravel())]).astype(np.int64)
-    offsets = np.column_stack([starts[:-1].reshape(counts.shape), starts[counts.shape[1] :: counts.shape[1]]])
+    offsets, full = _lay_out(counts, size)
     np.save(folder / OFFSETS, offsets)
     write_ids(folder / IDS, counted.ids)
     scales = (counted.largest / np.float32(LEVELS)) if postings == "blocked" else None
@@ -106,7 +115,7 @@ def build_exact(
         np.save(folder / SCALES, scales)
     types = (np.uint16, np.float32 if scales is None else np.uint8)
     for name, dtype in zip((DOCUMENTS, WEIGHTS), types, strict=True):
-        np.lib.format.open_memmap(folder / name, mode="w+", dtype=dtype, shape=(int(starts[-1]),)).flush()
+        np.lib.format.open_memmap(folder / name, mode="w+", dtype=dtype, shape=(int(offsets[-1, -1]),)).flush()
     filled = _write_postings(folder, read_chunks(shards, postings=chunk), offsets, full, scales, total=size)
     if not np.array_equal(filled, counts):
         raise RuntimeError(f"the vectors changed while they were indexed into {folder}")
