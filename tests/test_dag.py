@@ -1,6 +1,8 @@
 """The whole graph in Snakemake's hands: what would run."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -50,6 +52,29 @@ def test_the_profile_for_several_gpus_starts_trainings_with_torchrun(fresh: Path
     assert len(started) == 6
     assert {command for command, _ in started} == {"python -m torch.distributed.run --standalone --nproc_per_node 8 --"}
     assert {script for _, script in started} == {"pretrain", "finetune"}
+
+
+def test_jobs_that_tokenise_for_a_gpu_ask_for_several_cores(
+    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One core tokenises more slowly than a GPU encodes; without a GPU every job takes one, and several run at once."""
+
+    def cores() -> dict[str, set[str]]:
+        told = snakemake(fresh, "--dry-run", "--printshellcmds", "--cores", "16")
+        found: dict[str, set[str]] = {}
+        for script, count in re.findall(r"/(\w+)\.py --in .* --threads (\d+)", told):
+            found.setdefault(script, set()).add(count)
+        return found
+
+    if not shutil.which("nvidia-smi"):
+        assert cores()["encode_corpus"] == {"1"}
+    fake = tmp_path / "nvidia-smi"
+    fake.write_text("#!/bin/sh\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    found = cores()
+    assert found["encode_corpus"] == found["embed_teacher"] == {"8"}
+    assert found["evaluate_run"] == {"1"}
 
 
 @pytest.mark.parametrize("overlay", sorted(path.name for path in (ROOT / "config" / "overlays").glob("*.yaml")))

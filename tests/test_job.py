@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from sparsemill import manifest
 from sparsemill.device import choose_device
 from sparsemill.errors import UserError
 from sparsemill.files import file_hash, text_hash
-from sparsemill.job import Job, main
+from sparsemill.job import Job, limit_threads, main
 from sparsemill.progress import Progress, track
 
 
@@ -246,3 +247,11 @@ def test_cuda_asked_for_by_name_must_be_there(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="torch sees no GPU"):
         choose_device("cuda")
+
+
+@pytest.mark.parametrize(("count", "parallel"), [(1, "false"), (8, "true")])
+def test_tokenizers_use_the_cores_of_their_job(monkeypatch: pytest.MonkeyPatch, count: int, parallel: str) -> None:
+    monkeypatch.delenv("TOKENIZERS_PARALLELISM")
+    limit_threads(count)
+    assert os.environ["TOKENIZERS_PARALLELISM"] == parallel
+    assert os.environ["RAYON_NUM_THREADS"] == str(count)

@@ -195,4 +195,4 @@ def limit_threads(count: int) -> None:
         "RAYON_NUM_THREADS",
     ):
         os.environ[name] = str(count)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if count > 1 else "false")

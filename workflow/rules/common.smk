@@ -61,6 +61,7 @@ os.environ.update({GOAL: canonical_json(research_goal(study))})
 os.environ.update(SPARSEMILL_STORE=str(RESULTS / "store") if study.tracking.live else "")
 NVIDIA = Path(os.sep, "dev", "nvidia0")
 GPUS = int(study.device != "cpu" and (shutil.which("nvidia-smi") is not None or NVIDIA.exists()))
+ENCODING_THREADS = 8 if GPUS else 1  # a GPU encodes what several cores tokenise
 
 
 def anyof(names):

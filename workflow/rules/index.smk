@@ -15,7 +15,7 @@ rule encode_corpus:
         system=anyof(encoded_systems),
     conda:
         "../../envs/torch.yaml"
-    threads: 1
+    threads: ENCODING_THREADS
     resources:
         gpu=GPUS,
         mem_mb=4000,

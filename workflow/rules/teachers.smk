@@ -141,7 +141,7 @@ rule embed_teacher:
         path("benchmarks/embeddings/{teacher}/{collection}/shard-{shard}.tsv")
     conda:
         "../../envs/torch.yaml"
-    threads: 1
+    threads: ENCODING_THREADS
     resources:
         gpu=GPUS,
         mem_mb=4000,
@@ -196,7 +196,7 @@ rule score_teacher:
         path("benchmarks/scores/{training_set}/{teacher}/shard-{shard}.tsv")
     conda:
         "../../envs/torch.yaml"
-    threads: 1
+    threads: ENCODING_THREADS
     resources:
         gpu=GPUS,
         mem_mb=2000,

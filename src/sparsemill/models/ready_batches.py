@@ -9,7 +9,7 @@ import torch
 
 from sparsemill.models.batches import token_batches
 
-SLICE = {"cpu": 65_536, "cuda": 1024}
+SLICE = {"cpu": 65_536, "cuda": 512}
 """Texts that are tokenised at a time: few where that is done beside the encoding, and the first ones delay it."""
 
 
