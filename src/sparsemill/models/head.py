@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sparsemill.errors import UserError
 from sparsemill.models.activation import ACTIVATIONS, activate
+from sparsemill.models.attention import use_lean_attention
 from sparsemill.models.even import use_even_transformer
 from sparsemill.models.max_logits import max_logits
 from sparsemill.models.products import use_fast_linear
@@ -131,8 +132,8 @@ def _routes_with(encoder: SparseEncoder, kind: type[nn.Module]) -> list[Any]:
 def attach_head(encoder: SparseEncoder, *, kind: str = "chunked", device: str = "cpu") -> None:
     """Exchange the logits and `SpladePooling` of every route for `SpladeHead`, in place.
 
-    Routes that share a transformer share its head. Transformers train on groups of like length, and on a CPU the
-    linear layers become `FastLinear`.
+    Routes that share a transformer share its head. Transformers train on groups of like length, and on a CPU with less
+    memory for attention; there the linear layers become `FastLinear`.
 
     Args:
         encoder: from `build_encoder`, or loaded.
@@ -152,6 +153,7 @@ def attach_head(encoder: SparseEncoder, *, kind: str = "chunked", device: str = 
             heads[key] = _take_head(route[0].auto_model, route[1], max_logits)
         route[1] = heads[key]
         use_even_transformer(route[0])
+        use_lean_attention(route[0].auto_model)
     use_fast_linear(encoder, fast=device == "cpu")
 
 
@@ -164,6 +166,7 @@ def detach_head(encoder: SparseEncoder) -> None:
         setattr(parent, name, head.decoder)
         route[1] = pooling
         use_even_transformer(route[0], even=False)
+        use_lean_attention(route[0].auto_model, lean=False)
 
 
 def use_bf16_weights(encoder: SparseEncoder) -> None:

@@ -107,9 +107,9 @@ class _MaxLogits(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int]) -> Tensor:
         ctx.dtypes, ctx.lengths = (hidden.dtype, weight.dtype, bias.dtype), lengths
         dtype = autocast_dtype(hidden)
-        hidden, weight = hidden.to(dtype), weight.to(dtype)
-        ctx.save_for_backward(hidden, weight)
-        return _forward(hidden, weight, bias, lengths)
+        hidden = hidden.to(dtype)
+        ctx.save_for_backward(hidden, weight)  # backward makes few rows of half precision again
+        return _forward(hidden, weight.to(dtype), bias, lengths)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
@@ -121,7 +121,7 @@ class _MaxLogits(torch.autograd.Function):
         d_weight = torch.zeros_like(weight, dtype=wide)
         for row, (start, end) in enumerate(spans(ctx.lengths)):
             active = gradient[row].nonzero().squeeze(1)
-            tokens, columns = hidden[start:end], weight[active]
+            tokens, columns = hidden[start:end], weight[active].to(hidden.dtype)
             # Not by `product`: documents differ in their active entries, and oneDNN would compile each product anew.
             winner = (columns.to(kind) @ tokens.to(kind).T).argmax(1)
             scale = gradient[row, active].to(wide).unsqueeze(1)

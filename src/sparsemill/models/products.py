@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from sparsemill.models.shared_cast import shared_cast
+
 _WIDE = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 ONEDNN: bool = _WIDE and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch's own
 """Whether products are oneDNN's, which compiles and keeps one for every shape."""
@@ -59,12 +61,15 @@ class _Linear(torch.autograd.Function):
 
 
 class FastLinear(nn.Linear):
-    """`nn.Linear` with its products by `product`, where that is the faster one."""
+    """`nn.Linear` with its products by `product`, where that is the faster one.
+
+    By autocast, layers that multiply the same input share its copy in half precision.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., in_features] to [..., out_features]."""
         if not _by_onednn(input):
-            return super().forward(input)
+            return super().forward(shared_cast(input))
         rows = input.reshape(-1, self.in_features)
         multiply = _Linear.apply if torch.is_grad_enabled() else product
         result: Tensor = multiply(rows, self.weight, self.bias)
