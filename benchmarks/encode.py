@@ -64,7 +64,7 @@ def ready_rate(setting: Setting, *, repetitions: int) -> float:
         encoder = load_encoder(Path(folder), length=setting.length, device=setting.device, head=setting.head)
     tokenizer, documents = encoder[0].sub_modules["document"][0].tokenizer, _documents(setting)
     options = {"length": setting.length, "tokens": setting.more["tokens"], "device": setting.device}
-    batches = list(ready_batches(documents, tokenizer, **options))
+    batches = list(ready_batches(documents, tokenizer, precision=setting.precision, **options))
     if setting.precision == "bf16":
         use_bf16_weights(encoder)
     times = []

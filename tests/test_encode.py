@@ -1,6 +1,7 @@
 """Encoding a corpus: order, batching, empty texts."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ from transformers import AutoTokenizer
 
 from sparsemill.errors import UserError
 from sparsemill.models import encode as encode_module
+from sparsemill.models import ready_batches as ready_batches_module
 from sparsemill.models.encode import encode_texts, load_encoder
 from sparsemill.models.encoder import build_encoder, query_weights, save_encoder
 from sparsemill.models.head import use_bf16_weights, use_screened_logits
 from sparsemill.models.max_logits import max_logits
-from sparsemill.models.ready_batches import SLICE, _padded, _token_ids
+from sparsemill.models.ready_batches import SLICE, _padded, _token_ids, ready_batches
 from sparsemill.models.screened_logits import ScreenedLogits
 
 TEXTS = [*texts(), "zz yy", "bal", " ".join(texts(6))]
@@ -101,14 +103,33 @@ def test_tokens_are_the_tokenizers(model: Path, side: str, length: int) -> None:
     assert _token_ids(documents, tokenizer, length=length) == expected
 
 
+@pytest.mark.parametrize("longest", [3, 5])
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_padding_is_the_tokenizers(model: Path, side: str) -> None:
+def test_padding_is_the_tokenizers(model: Path, side: str, longest: int) -> None:
     tokenizer = AutoTokenizer.from_pretrained(model / "start", padding_side=side)
     ids = [[4, 5, 6], [7], [8, 9]]
-    expected = tokenizer.pad({"input_ids": ids}, return_tensors="pt")
-    found = _padded(ids, tokenizer)
+    expected = tokenizer.pad({"input_ids": ids}, return_tensors="pt", padding="max_length", max_length=longest)
+    found = _padded(ids, tokenizer, longest=longest)
     assert found.keys() == {"input_ids", "attention_mask"}
     assert all(torch.equal(value, expected[name]) for name, value in found.items())
+
+
+@pytest.mark.parametrize(
+    ("precision", "onednn", "few"), [("bf16", True, True), ("bf16", False, False), ("fp32", True, False)]
+)
+def test_batches_of_half_precision_have_few_shapes(
+    model: Path, monkeypatch: pytest.MonkeyPatch, precision: str, onednn: bool, few: bool
+) -> None:
+    """oneDNN keeps a kernel for each; 24 tokens at most, so lengths of 16 and 24, two or one of them in 40 tokens."""
+    monkeypatch.setattr(ready_batches_module, "ONEDNN", onednn)
+    tokenizer = AutoTokenizer.from_pretrained(model / "start")
+    documents = [" ".join(["bal"] * count) for count in (2, 21, 9, 12, 30, 14, 1)]
+    options: dict[str, Any] = {"length": 24, "tokens": 40, "device": "cpu", "precision": precision}
+    found = list(ready_batches(documents, tokenizer, **options))
+    assert sorted(row for batch in found for row in batch.rows) == list(range(len(documents)))
+    shapes = [tuple(batch.features["input_ids"].shape) for batch in found]
+    assert (set(shapes) <= {(1, 24), (2, 16), (1, 16)}) == few
+    assert all(batch.features["attention_mask"].sum(1).tolist() == batch.lengths for batch in found)
 
 
 def test_slices_change_nothing(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from tiny import save_language_model, texts
 
 from sparsemill.files import read_json, write_json
 from sparsemill.models import even
-from sparsemill.models.even import EvenTransformer, few_shapes, use_even_transformer
+from sparsemill.models.even import EvenTransformer, use_even_transformer
 
 
 def open_transformer(folder: Path, kind: str, *, dropout: bool = False) -> Transformer:
@@ -70,30 +70,6 @@ def test_equals_the_padded_batch(
     assert grown.keys() == gradients.keys()
     for name, gradient in grown.items():
         assert torch.allclose(gradient, gradients[name], rtol=1e-3, atol=2e-3), name
-
-
-def test_groups_in_few_shapes_by_hand() -> None:
-    """At most 64 tokens: 33 tokens are padded to 48, one text; 17 to 32, two texts; 16 stay, four texts."""
-    lengths = [16, 33, 17, 5, 16, 12, 20, 1, 17]
-    found = list(few_shapes(lengths, tokens=64, longest=40))
-    assert found == [([1], 40), ([6, 2], 32), ([8, 0], 32), ([4, 5, 3, 7], 16)]
-    assert list(few_shapes([100, 3], tokens=64, longest=100)) == [([0], 100), ([1], 16)]
-    assert list(few_shapes([], tokens=64, longest=0)) == []
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_many_batches_have_few_shapes(seed: int) -> None:
-    """Batches of 32 texts of up to 128 tokens: with 8 padded lengths and less than 8 further counts in last groups."""
-    random = torch.Generator().manual_seed(seed)
-    shapes = set()
-    for _ in range(200):
-        lengths = torch.randint(5, 129, (32,), generator=random).tolist()
-        groups = list(few_shapes(lengths, tokens=1024, longest=128))
-        assert sorted(row for rows, _ in groups for row in rows) == list(range(32))
-        assert all(lengths[row] <= padded for rows, padded in groups for row in rows)
-        assert all(len(rows) * padded <= 1024 for rows, padded in groups)
-        shapes |= {(len(rows), padded) for rows, padded in groups}
-    assert len(shapes) < 32
 
 
 def test_dropout_is_drawn_from_the_seed(tmp_path: Path, seen: list[tuple[int, int]]) -> None:

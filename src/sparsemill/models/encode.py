@@ -170,7 +170,7 @@ def encode_texts(
     if progress and blank:
         progress.advance(blank)
     parts = []
-    batches = ready_batches(texts, tokenizer, length=length, tokens=tokens, device=device)
+    batches = ready_batches(texts, tokenizer, length=length, tokens=tokens, device=device, precision=precision)
     for rows, vectors in encode_batches(encoder, batches, task=task):
         parts.append((rows, vectors))
         if progress:

@@ -1,14 +1,14 @@
 """A transformer that trains on groups of texts of like length, so that little of its work and memory is padding."""
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from sentence_transformers.sparse_encoder.modules import Transformer
 from torch import Tensor
 
-from sparsemill.models.batches import token_batches
+from sparsemill.models.batches import few_shapes, token_batches
 from sparsemill.models.products import ONEDNN
 
 TOKENS = {"cpu": 2048, "cuda": 262_144}
@@ -16,31 +16,6 @@ TOKENS = {"cpu": 2048, "cuda": 262_144}
 launches the layers once more."""
 FEW_SHAPES_TOKENS = 1024
 """The bound where groups come in few shapes: half as many texts are padded less."""
-LENGTHS = 16
-"""Groups in few shapes are padded to a multiple of this."""
-
-
-def few_shapes(lengths: Sequence[int], *, tokens: int, longest: int) -> Iterator[tuple[list[int], int]]:
-    """Cut texts, sorted by length, into groups of which hardly any has a shape of its own.
-
-    oneDNN compiles every product anew that has another shape, which took a third of the time of a small model's step,
-    and keeps it, which took more memory than the step. So a group's padded length is a multiple of `LENGTHS`, and
-    sets how many texts it has: a power of two, fewer only in the last group.
-
-    Args:
-        lengths: tokens of each text.
-        tokens: bound on (padded length) * (texts) of a group; a longer text is a group of its own.
-        longest: no group is padded further than this.
-
-    Yields:
-        Indices into `lengths`, each exactly once, longest texts first, and the length to pad them to.
-    """
-    order, start = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)), 0
-    while start < len(order):
-        padded = -(-max(lengths[order[start]], 1) // LENGTHS) * LENGTHS
-        texts = 1 << (max(tokens // padded, 1).bit_length() - 1)
-        yield order[start : start + texts], min(padded, longest)
-        start += texts
 
 
 def _groups(lengths: list[int], *, device: str, longest: int) -> list[tuple[list[int], int]]:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from sparsemill.models.batches import token_batches
+from sparsemill.models.batches import few_shapes, token_batches
+from sparsemill.models.products import ONEDNN
 
 SLICE = {"cpu": 65_536, "cuda": 512}
 """Texts that are tokenised at a time: few where that is done beside the encoding, and the first ones delay it."""
@@ -29,10 +30,10 @@ def _token_ids(texts: list[str], tokenizer: Any, *, length: int) -> list[list[in
     return [encoding.ids for encoding in backend.encode_batch_fast(texts)]
 
 
-def _padded(ids: list[list[int]], tokenizer: Any) -> dict[str, torch.Tensor]:
+def _padded(ids: list[list[int]], tokenizer: Any, *, longest: int) -> dict[str, torch.Tensor]:
     """`input_ids` and `attention_mask` [texts, longest], int64, as `tokenizer.pad` makes them, but faster."""
     lengths = np.array([len(row) for row in ids])
-    places = np.arange(lengths.max())
+    places = np.arange(longest)
     real = places < lengths[:, None]
     if tokenizer.padding_side == "left":
         real = real[:, ::-1]
@@ -41,7 +42,17 @@ def _padded(ids: list[list[int]], tokenizer: Any) -> dict[str, torch.Tensor]:
     return {"input_ids": torch.from_numpy(matrix), "attention_mask": torch.from_numpy(real.astype(np.int64))}
 
 
-def ready_batches(texts: Sequence[str], tokenizer: Any, *, length: int, tokens: int, device: str) -> Iterator[Batch]:
+def _batches(lengths: list[int], *, length: int, tokens: int, few: bool) -> Iterator[tuple[list[int], int]]:
+    """Places of each batch's texts, and the length to pad them to."""
+    if few:
+        yield from few_shapes(lengths, tokens=tokens, longest=length)
+    else:
+        yield from ((batch, lengths[batch[0]]) for batch in token_batches(lengths, tokens=tokens))
+
+
+def ready_batches(
+    texts: Sequence[str], tokenizer: Any, *, length: int, tokens: int, device: str, precision: str
+) -> Iterator[Batch]:
     """Batches of all texts, about the longest first: texts of like length in characters are tokenised together.
 
     Args:
@@ -50,15 +61,18 @@ def ready_batches(texts: Sequence[str], tokenizer: Any, *, length: int, tokens: 
         length: tokens kept of a text, special tokens included.
         tokens: bound on the padded tokens of one batch.
         device: `cpu` or `cuda`, for which memory is pinned.
+        precision: `fp32` or `bf16`, for which oneDNN gets few shapes: it keeps large kernels for each, and multiplies
+            padding fast.
     """
     order = sorted((row for row, text in enumerate(texts) if text.strip()), key=lambda row: -len(texts[row]))
-    size = SLICE[device]
+    size, few = SLICE[device], device == "cpu" and precision == "bf16" and ONEDNN
     for low in range(0, len(order), size):
         rows = sorted(order[low : low + size])
         encoded = _token_ids([texts[row] for row in rows], tokenizer, length=length)
-        for batch in token_batches([len(ids) for ids in encoded], tokens=tokens):
+        lengths = [len(ids) for ids in encoded]
+        for batch, longest in _batches(lengths, length=length, tokens=tokens, few=few):
             chosen = [encoded[place] for place in batch]
-            features = _padded(chosen, tokenizer)
+            features = _padded(chosen, tokenizer, longest=longest)
             if device == "cuda":  # so that copying waits for nothing
                 features = {name: value.pin_memory() for name, value in features.items()}
             yield Batch([rows[place] for place in batch], [len(ids) for ids in chosen], features)
