@@ -11,6 +11,7 @@ from torch import nn
 
 from sparsemill.errors import UserError
 from sparsemill.models import head
+from sparsemill.models.attention import NAME
 from sparsemill.models.encoder import build_encoder, query_weights
 from sparsemill.models.head import SpladeHead, _find_parent, attach_head, detach_head, max_logits_of
 
@@ -133,3 +134,13 @@ def test_the_kernel_is_refused_for_sums(tmp_path: Path) -> None:
 def test_a_model_without_that_decoder_is_a_users_mistake() -> None:
     with pytest.raises(UserError, match="not a masked language model"):
         _find_parent(language_model(), nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(("device", "attention"), [("cpu", NAME), ("cuda", "sdpa")])
+def test_attention_is_ours_on_a_cpu_while_attached(tmp_path: Path, device: str, attention: str) -> None:
+    encoder = build(tmp_path, "bert")
+    config = encoder[0].sub_modules["document"][0].auto_model.config
+    attach_head(encoder, device=device)
+    assert config._attn_implementation == attention
+    detach_head(encoder)
+    assert config._attn_implementation == "sdpa"

@@ -153,7 +153,7 @@ def attach_head(encoder: SparseEncoder, *, kind: str = "chunked", device: str = 
             heads[key] = _take_head(route[0].auto_model, route[1], max_logits)
         route[1] = heads[key]
         use_even_transformer(route[0])
-        use_lean_attention(route[0].auto_model)
+        use_lean_attention(route[0].auto_model, lean=device == "cpu")
     use_fast_linear(encoder, fast=device == "cpu")
 
 
