@@ -142,8 +142,33 @@ def test_put_in_and_taken_out(tmp_path: Path) -> None:
     assert model.config._attn_implementation == "eager"
 
 
+@pytest.mark.parametrize("special", ["a mask by head", "added masks", "double precision", "no dropout"])
+def test_what_is_special_is_left_to_torch(monkeypatch: pytest.MonkeyPatch, special: str) -> None:
+    monkeypatch.setattr(module, "attention", lambda *arguments, **options: pytest.fail("ours"))
+    query, key, value = inputs(torch.float64 if special == "double precision" else torch.float32)
+    mask = {"a mask by head": masks().expand(3, 2, 20, 20), "added masks": masks().float()}.get(special, masks())
+    dropout = 0.0 if special == "no dropout" else DROPOUT
+    torch.manual_seed(1)
+    found, _ = module._forward(torch.nn.Module(), query, key, value, mask, dropout=dropout)
+    torch.manual_seed(1)
+    expected = scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+    assert torch.equal(found, expected.transpose(1, 2))
+
+
+@pytest.mark.parametrize("broadcast", [False, True])
+def test_one_mask_for_all_texts_and_tokens(broadcast: bool) -> None:
+    query, key, value = inputs(torch.float32)
+    mask = masks()[1:2, :, :1] if broadcast else masks()[1:2]
+    torch.manual_seed(1)
+    found = attention(query, key, value, mask, scale=0.3, dropout=DROPOUT)
+    torch.manual_seed(1)
+    assert torch.equal(
+        found, scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=DROPOUT, scale=0.3)
+    )
+
+
 @pytest.mark.parametrize("causal", [False, True])
-def test_a_decoder_stays_causal(monkeypatch: pytest.MonkeyPatch, causal: bool) -> None:
+def test_a_decoder_stays_causal(causal: bool) -> None:
     """transformers leaves the mask out and lets torch see what comes before; that is not ours."""
     layer = torch.nn.Module()
     layer.is_causal = causal

@@ -69,10 +69,10 @@ def attention(
     """softmax(scale * query key^T + mask) value, with dropout of the softmax; equal to torch's operator to the bit.
 
     Args:
-        query: [batch, heads, length, width].
+        query: [batch, heads, length, width], of single or half precision; computed in single.
         key: [batch, heads, other length, width].
         value: as `key`.
-        mask: [batch or 1, heads or 1, length, other length], bool, true where a token is seen; or None.
+        mask: [batch or 1, 1, length or 1, other length], bool, true where a token is seen; or None.
         scale: above 0.
         dropout: in (0, 1); its noise is drawn as torch draws it.
 
@@ -89,15 +89,17 @@ def _forward(
     """As transformers calls it: `attention` where there is dropout, on a CPU, and nothing special; else its own."""
     dropout, scale, causal = options.get("dropout", 0.0), options.get("scaling"), options.get("is_causal")
     causal = getattr(module, "is_causal", True) if causal is None else causal
-    masked = not causal if attention_mask is None else attention_mask.dtype == torch.bool
+    mask = attention_mask
+    masked = not causal if mask is None else mask.dtype == torch.bool and mask.shape[1] == 1
     plain = masked and query.shape[1] == key.shape[1] and options.get("position_bias") is None
-    if dropout == 0 or query.device.type != "cpu" or not plain or torch.compiler.is_compiling():
-        theirs: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    ours = plain and dropout > 0 and query.device.type == "cpu" and query.dtype != torch.float64
+    if not ours or torch.compiler.is_compiling():
+        theirs: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, mask, **options)
         return theirs
     if torch.is_autocast_enabled("cpu"):
         query, key, value = (tensor.to(torch.get_autocast_dtype("cpu")) for tensor in (query, key, value))
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    result = attention(query, key, value, attention_mask, scale=scale, dropout=dropout)
+    result = attention(query, key, value, mask, scale=scale, dropout=dropout)
     return result.transpose(1, 2).contiguous(), None
 
 
