@@ -129,6 +129,8 @@ def test_batches_of_half_precision_have_few_shapes(
     assert sorted(row for batch in found for row in batch.rows) == list(range(len(documents)))
     shapes = [tuple(batch.features["input_ids"].shape) for batch in found]
     assert (set(shapes) <= {(1, 24), (2, 16), (1, 16)}) == few
+    (alone,) = ready_batches(documents[:1], tokenizer, **options)
+    assert alone.features["input_ids"].shape == (1, alone.lengths[0])
     assert all(batch.features["attention_mask"].sum(1).tolist() == batch.lengths for batch in found)
 
 

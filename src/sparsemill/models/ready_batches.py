@@ -65,7 +65,9 @@ def ready_batches(
             padding fast.
     """
     order = sorted((row for row, text in enumerate(texts) if text.strip()), key=lambda row: -len(texts[row]))
-    size, few = SLICE[device], device == "cpu" and precision == "bf16" and ONEDNN
+    size = SLICE[device]
+    # A text alone is a query that is served: it is not padded.
+    few = device == "cpu" and precision == "bf16" and ONEDNN and len(order) > 1
     for low in range(0, len(order), size):
         rows = sorted(order[low : low + size])
         encoded = _token_ids([texts[row] for row in rows], tokenizer, length=length)
