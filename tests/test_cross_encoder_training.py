@@ -14,9 +14,11 @@ from trained import timeless
 from sparsemill.data.candidates import Candidate, write_candidates
 from sparsemill.data.collection import Document, Qrel, Query, write_collection
 from sparsemill.errors import UserError
+from sparsemill.models import attention as attention_module
 from sparsemill.study.models import CrossEncoderTeacher, CrossEncoderTraining
 from sparsemill.teachers.cross_encoder import CrossEncoder
 from sparsemill.tracking.points import record_points
+from sparsemill.training import cross_encoder as cross_encoder_module
 from sparsemill.training.cross_encoder import LossRecorder, pair_loss, train_cross_encoder
 
 
@@ -113,6 +115,26 @@ def test_same_seed_same_bytes(inputs: Any, tmp_path: Path) -> None:
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
     assert timeless(records(tmp_path / "a")) == timeless(records(tmp_path / "b"))
     assert weights(tmp_path / "a") != weights(tmp_path / "c")
+
+
+def test_attention_changes_nothing_and_is_not_saved(
+    inputs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, computed = [], attention_module.attention
+
+    def counted(*arguments: Any, **options: Any) -> torch.Tensor:
+        calls.append(1)
+        return computed(*arguments, **options)
+
+    monkeypatch.setattr(attention_module, "attention", counted)
+    run(inputs, tmp_path / "ours")
+    assert calls
+    assert attention_module.NAME not in (tmp_path / "ours" / "out" / "model" / "config.json").read_text()
+    calls.clear()
+    monkeypatch.setattr(cross_encoder_module, "use_lean_attention", lambda model, lean: None)
+    run(inputs, tmp_path / "theirs")
+    assert not calls
+    assert weights(tmp_path / "ours") == weights(tmp_path / "theirs")
 
 
 def test_a_stopped_run_goes_on(inputs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from transformers.trainer_callback import ExportableState, PrinterCallback
 from sparsemill.errors import UserError
 from sparsemill.files import read_json
 from sparsemill.losses.infonce import infonce
+from sparsemill.models.attention import use_lean_attention
 from sparsemill.models.products import use_fast_linear
 from sparsemill.models.weights import loading, model_folder
 from sparsemill.progress import Progress
@@ -201,6 +202,7 @@ def train_cross_encoder(
     )
     model, tokenizer = _start(spec)
     use_fast_linear(model, fast=device == "cpu")
+    use_lean_attention(model, lean=device == "cpu")
     checkpoint = last_checkpoint(state)
     resumed = read_json(checkpoint / "trainer_state.json") if checkpoint else {"global_step": 0}
     metrics = state / "metrics.jsonl"
