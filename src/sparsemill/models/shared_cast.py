@@ -43,8 +43,9 @@ def shared_cast(tensor: Tensor) -> Tensor:
     Returns:
         `tensor` in autocast's type where a graph would keep it; else `tensor` itself.
     """
-    kept = tensor.requires_grad and torch.is_grad_enabled() and tensor.dtype == torch.float32
-    if not kept or not torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+    single = tensor.dtype == torch.float32 and tensor.device.type == "cpu"
+    kept = tensor.requires_grad and torch.is_grad_enabled()
+    if not single or not kept or not torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
         return tensor
     result: Tensor = _SharedCast.apply(tensor, torch.get_autocast_dtype("cpu"))  # type: ignore[no-untyped-call]
     return result
