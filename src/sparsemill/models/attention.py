@@ -24,8 +24,11 @@ def _flat(tensor: Tensor, factor: float = 1.0) -> Tensor:
 
 
 def _weights(left: Tensor, right: Tensor, mask: Tensor | None) -> Tensor:
-    """Softmax [batch * heads, length, other length]; zeros for a token that sees none."""
-    scores = left @ right.transpose(1, 2)
+    """Softmax [batch * heads, length, other length] of left [.., length, width] @ right [.., width, other length].
+
+    The operands lie as torch's do, so that every processor adds in the same order; zeros for a token that sees none.
+    """
+    scores = left @ right
     if mask is None:
         return torch.softmax(scores, -1, out=scores)
     by_text = scores.view(mask.shape[0], -1, *scores.shape[1:])
@@ -45,28 +48,30 @@ class _Attention(torch.autograd.Function):
         ctx.save_for_backward(query, key, value, mask, noise.bool())
         ctx.root, ctx.dropout = root, dropout
         with torch.autocast("cpu", enabled=False):
-            weights = noise.div_(1 - dropout).mul_(_weights(_flat(query, root), _flat(key, root), mask))
+            weights = noise.div_(1 - dropout).mul_(_weights(_flat(query, root), _flat(key.mT, root), mask))
             return (weights @ _flat(value)).view(*query.shape[:3], -1).to(query.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, mask, kept = ctx.saved_tensors
         with torch.autocast("cpu", enabled=False):
-            gradient, left, right = _flat(gradients[0]), _flat(query, ctx.root), _flat(key, ctx.root)
+            gradient, left, right = _flat(gradients[0]), _flat(query, ctx.root), _flat(key.mT, ctx.root)
             weights, noise = _weights(left, right, mask), kept.float().div_(1 - ctx.dropout)
             dropped = weights * noise
             of_value = dropped.transpose(1, 2) @ gradient
             of_weights = torch.bmm(gradient, _flat(value).transpose(1, 2), out=dropped).mul_(noise)
             of_scores = torch.ops.aten._softmax_backward_data(of_weights, weights, -1, torch.float32)
-            of_query, of_key = (of_scores @ right).mul_(ctx.root), (of_scores.transpose(1, 2) @ left).mul_(ctx.root)
-        found = zip((of_query, of_key, of_value), (query, key, value), strict=True)
-        return *(one.view(of.shape).to(of.dtype) for one, of in found), None, None, None
+            of_query, of_key = (of_scores @ right.mT).mul_(ctx.root), (left.mT @ of_scores).mul_(ctx.root)
+        found = zip((of_query, of_key.mT, of_value), (query, key, value), strict=True)
+        return *(one.reshape(of.shape).to(of.dtype) for one, of in found), None, None, None
 
 
 def attention(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, scale: float, dropout: float
 ) -> Tensor:
-    """softmax(scale * query key^T + mask) value, with dropout of the softmax; equal to torch's operator to the bit.
+    """softmax(scale * query key^T) value over what the mask lets see (1706.03762, Eq. 1), with dropout of the softmax.
+
+    Equal to torch's `scaled_dot_product_attention` to the bit, with its draws and its gradients.
 
     Args:
         query: [batch, heads, length, width], of single or half precision; computed in single.
@@ -79,7 +84,8 @@ def attention(
     Returns:
         [batch, heads, length, width].
     """
-    result: Tensor = _Attention.apply(query, key, value, mask, math.sqrt(scale), dropout)  # type: ignore[no-untyped-call]
+    arguments = query, key, value, mask, math.sqrt(scale), dropout
+    result: Tensor = _Attention.apply(*arguments)  # type: ignore[no-untyped-call]  # torch's own
     return result
 
 
@@ -108,7 +114,12 @@ AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
 def use_lean_attention(model: PreTrainedModel, *, lean: bool = True) -> None:
-    """Let a model that attends by torch's operator attend by `attention` where that is the same, or back, in place."""
+    """Let a model that attends by torch's operator attend by `attention` where that is the same, or back, in place.
+
+    Args:
+        model: of transformers; one that attends otherwise (eager, flash) is left alone.
+        lean: by `attention`; False puts torch's operator back.
+    """
     old, new = ("sdpa", NAME) if lean else (NAME, "sdpa")
     if model.config._attn_implementation == old:
         model.set_attn_implementation(new)

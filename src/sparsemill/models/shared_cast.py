@@ -47,5 +47,6 @@ def shared_cast(tensor: Tensor) -> Tensor:
     kept = tensor.requires_grad and torch.is_grad_enabled()
     if not single or not kept or not torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
         return tensor
-    result: Tensor = _SharedCast.apply(tensor, torch.get_autocast_dtype("cpu"))  # type: ignore[no-untyped-call]
+    dtype = torch.get_autocast_dtype("cpu")
+    result: Tensor = _SharedCast.apply(tensor, dtype)  # type: ignore[no-untyped-call]  # torch's own
     return result
