@@ -146,9 +146,9 @@ def check_lengths(hidden: Tensor, lengths: list[int]) -> None:
 def max_logits(hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int]) -> Tensor:
     """The largest logit of each vocabulary entry over the tokens of each document.
 
-    Equals `(hidden @ weight.T + bias)` reduced by a maximum per document, with a difference of 0 where torch's own
-    float32 products are used and of rounding where oneDNN's are (`sparsemill.models.products`); differentiable in all
-    three tensors. In half precision the bias is added before a product is rounded.
+    Equals `(hidden @ weight.T + bias)` reduced by a maximum per document, but for the rounding of a library that adds
+    in another order for another shape (`sparsemill.models.products`); differentiable in all three tensors. In half
+    precision the bias is added before a product is rounded.
 
     Args:
         hidden: [tokens, width], the decoder's input, documents one after the other, without padding.
