@@ -75,6 +75,17 @@ def test_the_plot_marks_the_swept_values() -> None:
     assert (weights.axes[0].get_xlabel(), weights.axes[0].get_ylabel()) == ("lambda_d", "nDCG@10 on c")
 
 
+def test_lines_join_numbers_alone_and_every_deviation_is_inside() -> None:
+    drawn = {"a": [Mean(1, 0.5, 0.2), Mean(2, 0.6, 0)], "b": [Mean(1, 0.9, 0.3), Mean(2, 0.4, 0.3)]}
+    words = {name: [point._replace(value=str(point.value)) for point in points] for name, points in drawn.items()}
+    for series, style in ((drawn, "-"), (words, "None")):
+        axes = sweep_plot(figure("k"), series).axes[0]
+        plt.close("all")
+        assert [line[0].get_linestyle() for line in axes.containers] == [style, style]
+        (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+        assert (bottom < 0.1, top > 1.2, left < axes.get_xticks()[0], right > axes.get_xticks()[-1]) == (True,) * 4
+
+
 def test_axes_by_hand() -> None:
     assert key_axis("k", [30, 10, 90, 10]).heights == [0.5, 0, 1, 0]
     assert key_axis("k", ["b", "a", "b"]) == ("k", ["b", "a", "b"], [0, 1, 0], False)

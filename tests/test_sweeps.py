@@ -46,6 +46,14 @@ def test_table_and_figure_of_a_sweep() -> None:
     assert study.figures["sweep-ours"].systems == [row.system for row in table.rows]
 
 
+def test_a_sweeps_label_is_for_the_figures_that_show_it() -> None:
+    study = load(sweep=["lambda-idf"], presets=["demo"])
+    assert specs.plot_figure(study, "sweep-lambda-idf")["labels"]["lambda-idf"] == "with IDF"
+    assert not any(
+        "lambda-idf" in specs.plot_figure(study, name)["labels"] for name in ("activation", "effectiveness-flops")
+    )
+
+
 def test_members_share_everything_upstream() -> None:
     study = load(sweep=grid_of({"regulariser.lambda_d": [0.1, 0.2]}))
     one, other = (f"models/ours--lambda_d-{value}/seed-0" for value in (0.1, 0.2))

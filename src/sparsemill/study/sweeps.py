@@ -14,7 +14,7 @@ from sparsemill.study.models import Figure, Study, Sweep
 from sparsemill.study.sweep_keys import ENSEMBLE, grid_of, plain_value, short_keys
 
 MEMBER = "--"  # points are named SWEEP--KEY-VALUE--KEY-VALUE
-SWEEP_KEYS = frozenset({"base", "collection", "assumed"})
+SWEEP_KEYS = frozenset({"base", "collection", "label", "assumed"})
 """Keys of a sweep besides its grid."""
 
 

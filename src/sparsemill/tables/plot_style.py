@@ -32,6 +32,11 @@ STYLE = {
 }
 
 
+def legend_below(axes: Any) -> None:
+    """A legend under the axis: inside, it would lie on points or on their deviations."""
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
+
+
 def save(figure: Any, folder: Path) -> None:
     """Write `figure.svg` and `figure.png`; the same figure gives the same bytes."""
     with mpl.rc_context(STYLE):

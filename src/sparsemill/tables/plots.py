@@ -14,7 +14,7 @@ from matplotlib import pyplot as plt
 from sparsemill.errors import UserError
 from sparsemill.study.models import Figure
 from sparsemill.tables.placement import Anchor, place_labels, spread
-from sparsemill.tables.plot_style import COLORS, MARKERS, MUTED, STYLE
+from sparsemill.tables.plot_style import COLORS, MARKERS, MUTED, STYLE, legend_below
 from sparsemill.tables.published_curves import PublishedCurve, along, draw_published, title
 from sparsemill.tables.tidy import values_of
 
@@ -113,7 +113,7 @@ def tradeoff(
         if not drawn:
             axes.set_xticks([])
         if any(len(group) > 1 for group in drawn):
-            axes.legend(loc="best")
+            legend_below(axes)
         if published:
             axes.set_title("Ours" + f"; dotted: {title(here).lower()}" * bool(here), fontsize=9, loc="left")
         place_labels(axes, [*anchors, *cited], obstacles=_obstacles(axes, drawn, lines, along(here)))
@@ -211,12 +211,14 @@ def _obstacles(
     lines: Sequence[Point],
     more: Sequence[tuple[tuple[float, float], tuple[float, float]]] = (),
 ) -> npt.NDArray[np.float64]:
-    """Points along curves, lines and `more` segments, dense enough that no label slips between them."""
+    """Points along curves, deviations, lines and `more` segments, dense enough that no label slips between them."""
     left, right = axes.get_xlim()
     segments = [((left, point.y), (right, point.y)) for point in lines] + list(more)
     for group in drawn:
-        corners = [(point.x, point.y) for point in group if point.x is not None]
-        segments += list(itertools.pairwise(corners))
+        corners = [(point.x, point.y, point) for point in group if point.x is not None]
+        segments += [((x, y), (to, height)) for (x, y, _), (to, height, _) in itertools.pairwise(corners)]
+        segments += [((x - point.x_std, y), (x + point.x_std, y)) for x, y, point in corners if point.x_std]
+        segments += [((x, y - point.y_std), (x, y + point.y_std)) for x, y, point in corners if point.y_std]
     steps = np.linspace(0, 1, 60)[:, None]
     along = [np.asarray(start) * (1 - steps) + np.asarray(end) * steps for start, end in segments]
     return np.concatenate(along) if along else np.empty((0, 2))

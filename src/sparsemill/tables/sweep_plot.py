@@ -10,12 +10,15 @@ import pandas as pd
 from sparsemill.errors import UserError
 from sparsemill.study.derived import label
 from sparsemill.study.models import Figure
-from sparsemill.tables.plot_style import COLORS, MARKERS, STYLE
+from sparsemill.tables.plot_style import COLORS, MARKERS, STYLE, legend_below
 from sparsemill.tables.tidy import values_of
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.transforms import ScaledTranslation
 
+BESIDE = 5.0
+"""Points between two lines' values at the same place, whose deviations would cover one another."""
 DECADES = 10.0
 """Largest over smallest value from which an axis is logarithmic."""
 
@@ -75,7 +78,7 @@ def axis_scale(values: Sequence[float]) -> str:
 
 
 def sweep_plot(figure: Figure, drawn: Mapping[str, Sequence[Mean]]) -> Any:
-    """Draw what `lines` found: means, and their deviations as bars.
+    """Draw what `lines` found: means, and their deviations as bars; joined where the key's values are numbers.
 
     Returns:
         A matplotlib Figure.
@@ -85,17 +88,23 @@ def sweep_plot(figure: Figure, drawn: Mapping[str, Sequence[Mean]]) -> Any:
     with mpl.rc_context(STYLE):
         canvas, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
         for number, (name, points) in enumerate(drawn.items()):
+            aside = ScaledTranslation(BESIDE * (number - (len(drawn) - 1) / 2) / 72, 0, canvas.dpi_scale_trans)
+            x = [places[order.index(point.value)] for point in points]
+            for sign in (-1, 1):  # matplotlib does not see what a transform of its own moves
+                axes.update_datalim([*zip(x, (p.mean + sign * p.deviation for p in points), strict=True)])
             axes.errorbar(
-                [places[order.index(point.value)] for point in points],
+                x,
                 [point.mean for point in points],
                 yerr=[point.deviation for point in points] if any(point.deviation for point in points) else None,
                 color=COLORS[number % len(COLORS)],
                 marker=MARKERS[number % len(MARKERS)],
                 markeredgecolor="white",
+                linestyle="-" if are_numbers(order) else "none",
                 linewidth=1.4,
                 elinewidth=0.8,
                 capsize=2.5,
                 label=name or None,
+                transform=axes.transData + aside,
             )
         if are_numbers(order):
             scale = axis_scale(order)
@@ -107,5 +116,5 @@ def sweep_plot(figure: Figure, drawn: Mapping[str, Sequence[Mean]]) -> Any:
         axes.set_ylabel(f"{figure.y} on {figure.collection}")
         axes.margins(x=0.08, y=0.14)
         if len(drawn) > 1:
-            axes.legend(loc="best", fontsize=8.5)
+            legend_below(axes)
     return canvas

@@ -170,4 +170,5 @@ class Sweep(Model):
     collection: Name | None = Field(
         default=None, description="where it is evaluated (null: where the first table that shows the base measures)"
     )
+    label: str = Field(default="", description="its name in the legends of figures (empty: its own)")
     assumed: dict[str, str] = Field(default={}, description="marks added to every point, as in `experiments`")

@@ -15,6 +15,7 @@ from sparsemill.study.published import Value, curves, shown
 from sparsemill.study.specs.base import Spec, dump, retrievers, system_engine, versioned
 from sparsemill.study.specs.retrieval import queries
 from sparsemill.study.sweep_points import sweep_points
+from sparsemill.study.sweeps import MEMBER
 from sparsemill.study.verdicts import due_claims, due_values
 
 
@@ -35,6 +36,12 @@ def labels(study: Study) -> dict[str, str]:
 def _labels(study: Study, systems: Iterable[str]) -> dict[str, str]:
     known = labels(study)
     return {system: known[system] for system in systems if system in known}
+
+
+def _sweep_labels(study: Study, systems: Iterable[str]) -> dict[str, str]:
+    """Of sweeps with a point among `systems`."""
+    named = {name: sweep.label for name, sweep in study.sweeps.items() if sweep.label}
+    return {name: label for name, label in named.items() if any(s.startswith(f"{name}{MEMBER}") for s in systems)}
 
 
 def _groups(study: Study, names: Iterable[str]) -> Spec:
@@ -86,7 +93,8 @@ def render_table(study: Study, table: str) -> Spec:
 def plot_figure(study: Study, figure: str) -> Spec:
     """The figure as configured."""
     chosen = study.figures[figure]
-    spec: Spec = {"name": figure, "figure": dump(chosen), "labels": _labels(study, chosen.systems)}
+    names = _labels(study, chosen.systems) | _sweep_labels(study, chosen.systems)
+    spec: Spec = {"name": figure, "figure": dump(chosen), "labels": names}
     spec |= _groups(study, [chosen.collection])
     if chosen.sweep is not None:
         settings = sweep_points(study, chosen.sweep)
