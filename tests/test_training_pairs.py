@@ -58,13 +58,13 @@ def judged(tmp_path: Path) -> Path:
     return described(folder, {"kind": "beir_folder"}, **facts)
 
 
-def test_tuples_are_positives_of_the_split_or_rows_of_a_file_of_pairs(judged: Path, tmp_path: Path) -> None:
+def test_tuples_are_positives_of_the_split_or_those_of_a_file_of_pairs(judged: Path, tmp_path: Path) -> None:
     (pairs := tmp_path / "pairs").mkdir()
     assert count_tuples(judged, split="train") == 3
-    described(pairs, {"kind": "pairs"}, rows=41_769_185)
+    described(pairs, {"kind": "pairs"}, tuples=41_769_185)
     assert count_tuples(pairs, split="train") == 41_769_185
     described(pairs, {"kind": "pairs"})
-    with pytest.raises(UserError, match="does not say how many rows"):
+    with pytest.raises(UserError, match="does not say how many tuples"):
         count_tuples(pairs, split="train")
 
 
@@ -73,15 +73,32 @@ def test_a_mixture_has_the_counts_of_all_its_sets(judged: Path, tmp_path: Path) 
     for folder in folders:
         folder.mkdir()
     pairs, left, kept = folders
-    described(pairs, {"kind": "pairs"}, rows=10)
+    described(pairs, {"kind": "pairs"}, tuples=10)
     described(left, {}, queries=1, queries_before_filter=2)
     described(kept, {}, queries=5, queries_before_filter=9)
     counts = count_pairs([judged, pairs], [left, kept], splits=["train", "train"])
     assert counts == {"training tuples": 13, "queries left": 6}
 
 
-def test_rows_of_a_file_of_pairs_are_told_before_any_is_left_out(tmp_path: Path) -> None:
-    rows = [["a", "b"], ["a", "c"], ["same", "same"], ["d", "e"]]
+@pytest.mark.parametrize(
+    ("rows", "tuples"),
+    [
+        ([["a", "b"], ["a", "c"], ["same", "same"], ["d", "e"]], 4),
+        (
+            [
+                {"set": ["a", "b", "c"]},
+                {"set": ["d", "e"]},
+                {"set": ["same", "same"]},
+                {"query": "f", "pos": ["g", "h"]},
+            ],
+            5,
+        ),
+    ],
+)
+def test_tuples_of_a_file_of_pairs_are_told_before_any_is_left_out(
+    tmp_path: Path, rows: list[Any], tuples: int
+) -> None:
+    """A set is one row of the file, and as many pairs as it has texts after its first."""
     file = tmp_path / "pairs.jsonl"
     file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     spec = {"kind": "pairs", "path": str(file), "format": "jsonl", "lines": 4, "max_queries": 1, "split": "train"}
@@ -89,7 +106,7 @@ def test_rows_of_a_file_of_pairs_are_told_before_any_is_left_out(tmp_path: Path)
     out = tmp_path / "collection"
     run = runpy.run_path(str(SCRIPTS / "fetch_collection.py"))["run"]
     assert main("fetch_collection", run, argv=["--spec", json.dumps(spec | columns), "--out", str(out)]) == 0
-    assert manifest.read(out)["facts"]["rows"] == count_tuples(out, split="train") == 4
+    assert manifest.read(out)["facts"]["tuples"] == count_tuples(out, split="train") == tuples
     assert manifest.read(out)["facts"]["queries"] == {"train": 1}
 
 

@@ -63,13 +63,13 @@ class Source(NamedTuple):
         documents: in the order of the corpus.
         queries: of the split.
         qrels: judgements by split.
-        rows: of a file of pairs, how many it has.
+        tuples: of a file of pairs, how many training tuples it holds: a row is one, a set of N texts is N - 1.
     """
 
     documents: Iterator[Document]
     queries: Iterator[Query]
     qrels: dict[str, list[Qrel]]
-    rows: int | None = None
+    tuples: int | None = None
 
 
 Item = TypeVar("Item", Document, Query)
@@ -80,7 +80,7 @@ def write_collection(
     documents: Iterable[Document],
     queries: Iterable[Query],
     qrels: Mapping[str, Sequence[Qrel]],
-    rows: int | None = None,
+    tuples: int | None = None,
 ) -> dict[str, Any]:
     """Check a collection and write it into `folder`, which exists.
 
@@ -89,11 +89,11 @@ def write_collection(
         documents: read once, in the order of the corpus.
         queries: read once; those without a judgement are kept.
         qrels: split name -> judgements. A judgement that is repeated word for word is kept once.
-        rows: of the file of pairs that it comes from, if it does.
+        tuples: of the file of pairs that it comes from, if it does.
 
     Returns:
         Facts for the manifest: `documents`, `empty_documents`, `splits` (sorted names), `queries` and `judgements`
-        (per split: queries with a judgement, judgements), `repeated_judgements`; `rows` of a file of pairs.
+        (per split: queries with a judgement, judgements), `repeated_judgements`; `tuples` of a file of pairs.
 
     Raises:
         UserError: no documents; an empty or repeated id, or one with control characters; text that is not Unicode; a
@@ -118,7 +118,7 @@ def write_collection(
         "queries": {split: len({qrel.query_id for qrel in qrels[split]}) for split in sorted(qrels)},
         "judgements": {split: sum(row[0] == split for row in judged) for split in sorted(qrels)},
         "repeated_judgements": repeated,
-        **({} if rows is None else {"rows": rows}),
+        **({} if tuples is None else {"tuples": tuples}),
     }
 
 

@@ -26,10 +26,11 @@ class Columns(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """A query and the documents that answer it, each as title and text."""
+    """A query and the documents that answer it, each as title and text; and how many training tuples it counts as."""
 
     query: str
     documents: list[tuple[str, str]]
+    tuples: int = 1
 
 
 def text_id(text: str) -> str:
@@ -66,7 +67,7 @@ def _texts(value: Any, place: str, what: str) -> list[str]:
 def _from_object(row: dict[str, Any], columns: Columns, place: str) -> Pair:
     if columns.query is None and columns.document is None and "set" in row:
         first, *others = _texts(row["set"], place, "'set'")
-        return Pair(first, [("", text) for text in others])
+        return Pair(first, [("", text) for text in others], len(others))
     keys = [columns.query or "query", columns.document or "pos", *([columns.title] if columns.title else [])]
     if missing := [key for key in keys if row.get(key) is None]:
         raise UserError(f"{place}: no key {missing[0]!r}; its keys are: {', '.join(sorted(row)) or '(none)'}")
@@ -129,7 +130,7 @@ def _pairs(path: Path, kind: str, columns: Columns) -> Iterator[Pair]:
         raise UserError(f"{path}: no such file of pairs")
     for pair in _READERS[kind](path, columns):
         documents = [(title, text) for title, text in pair.documents if text.strip() and text != pair.query]
-        yield Pair(pair.query, documents if pair.query.strip() else [])
+        yield pair._replace(documents=documents if pair.query.strip() else [])
 
 
 def smallest_ids(ids: Iterable[str], count: int) -> set[str]:
@@ -183,9 +184,10 @@ def read_pairs(
         )
     queries: dict[str, Query] = {}
     qrels: list[Qrel] = []
-    rows = empty = 0
+    rows = tuples = empty = 0
     for pair in _pairs(path, kind, columns):
         rows += 1
+        tuples += pair.tuples
         empty += not pair.documents
         query = Query(text_id(pair.query), pair.query)
         if pair.documents and (chosen is None or query.id in chosen):
@@ -195,4 +197,5 @@ def read_pairs(
         raise UserError(f"{path}: has {rows} rows, but `lines` expects {lines}; fetch the file again")
     if empty:
         logger.warning("%s: %d of %d rows pair no two different texts and are left out", path, empty, rows)
-    return Source(_distinct_documents(_pairs(path, kind, columns)), iter(queries.values()), {split: qrels}, rows)
+    documents = _distinct_documents(_pairs(path, kind, columns))
+    return Source(documents, iter(queries.values()), {split: qrels}, tuples)

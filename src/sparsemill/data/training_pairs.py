@@ -10,21 +10,21 @@ from sparsemill.errors import UserError
 
 
 def count_tuples(collection: Path, *, split: str) -> int:
-    """Training tuples of a source: the rows of a file of pairs; of judgements, pairs judged above 0.
+    """Training tuples of a source: the rows of a file of pairs, of sets the pairs; of judgements, those above 0.
 
     Args:
         collection: its artefact.
         split: whose judgements are learned from.
 
     Raises:
-        UserError: it was read from a file of pairs, and its manifest does not say how many rows that has.
+        UserError: it was read from a file of pairs, and its manifest does not say how many tuples that has.
     """
     described = manifest.read(collection)
     if described["spec"]["kind"] != "pairs":
         return sum(map(len, positives(read_qrels(collection, split=split)).values()))
-    if "rows" not in described["facts"]:
-        raise UserError(f"{collection}: does not say how many rows its file has; delete the folder and run again")
-    return int(described["facts"]["rows"])
+    if "tuples" not in described["facts"]:
+        raise UserError(f"{collection}: does not say how many tuples its file has; delete the folder and run again")
+    return int(described["facts"]["tuples"])
 
 
 def count_pairs(collections: Sequence[Path], candidates: Sequence[Path], *, splits: Sequence[str]) -> dict[str, int]:

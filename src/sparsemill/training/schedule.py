@@ -21,7 +21,7 @@ class Schedule(Dataset[Record]):
     """All records of a training run in order; record k belongs to step k // queries_per_step.
 
     Every epoch is a fresh permutation of the queries; negatives are drawn without replacement from a query's
-    candidates, and drawn again when it has too few.
+    candidates; of a query that has too few, each is there as often as any other, or once more.
 
     Raises:
         ValueError: a query has no negatives, but more than one document per query is wanted.
@@ -59,5 +59,6 @@ class Schedule(Dataset[Record]):
         candidates, wanted = self.negatives[query], self.documents_per_query - 1
         if wanted == 0:
             return Record(query, (positive,))
-        drawn = generator.choice(candidates, size=wanted, replace=len(candidates) < wanted)
-        return Record(query, (positive, *drawn.tolist()))
+        times, rest = divmod(wanted, len(candidates)) if wanted > len(candidates) else (0, wanted)
+        drawn = generator.choice(candidates, size=rest, replace=False)
+        return Record(query, (positive, *[*candidates] * times, *drawn.tolist()))
