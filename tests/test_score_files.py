@@ -58,6 +58,14 @@ def test_layouts(tmp_path: Path, layout: str, ending: str, number: bool) -> None
     assert found.score(PAIRS.queries[1:2], PAIRS.documents[1:2]).tolist() == [-1.25]
 
 
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+def test_a_shard_without_queries_needs_no_scores(tmp_path: Path, layout: str) -> None:
+    file = write(tmp_path / "scores.jsonl", rows(layout, GIVEN))
+    nothing = Candidates(np.empty(0, np.int32), np.empty(0, np.int32))
+    found = FileScorer(file, layout, nothing, query_ids=QUERIES, document_ids=DOCUMENTS)
+    assert found.score(*nothing).tolist() == []
+
+
 def test_a_folder_of_files(tmp_path: Path) -> None:
     items = list(GIVEN.items())
     write(tmp_path / "a.parquet", rows("opensearch", dict(items[:3])))
@@ -95,10 +103,13 @@ def test_a_score_that_contradicts_itself_or_is_no_number(tmp_path: Path) -> None
         ("[1]\n", ":1: not a JSON object"),
         ('{"query_id": "1", "doc_id": "2", "score": "good"}\n', "of another type than the layout's"),
         ('{"query_id": "1", "doc_id": ["2"], "score": 1}\n', "of another type than the layout's"),
+        ('{"query_id": "1", "doc_id": "2", "score": true}\n', "of another type than the layout's"),
+        (f'{{"query_id": {2**80}, "doc_id": "2", "score": 1}}\n', "of types that do not go together"),
+        ('{"query_id": "1", "doc_id": "\xff", "score": 1}\n', ":1: not a JSON object"),
     ],
 )
 def test_broken_lines(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "scores.jsonl").write_text(text)
+    (tmp_path / "scores.jsonl").write_text(text, encoding="latin-1")
     with pytest.raises(UserError, match=message) as error:
         list(read_rows(tmp_path / "scores.jsonl", "pairs"))
     assert "\n" not in str(error.value)

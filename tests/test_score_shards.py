@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -152,3 +153,11 @@ def test_scores_survive_their_file(tmp_path: Path) -> None:
     assert again == Pairs(["q", "q"] * 2, ["a", "b"] * 2)
     assert np.array_equal(values, np.tile(scores, 2))
     assert pq.read_schema(tmp_path / "scores.parquet").field("score").type == pa.float32()
+
+
+def test_a_score_that_is_not_finite_is_told(tmp_path: Path) -> None:
+    """A NaN is above no limit and below none, so that what reads it would take it for an ordinary score."""
+    pairs = Candidates(np.array([0, 0], np.int32), np.array([1, 0], np.int32))
+    scorer = SimpleNamespace(score=lambda queries, documents: np.array([1.0, np.nan], np.float32))
+    with pytest.raises(UserError, match=r"scores\.parquet: .*q and a.* nan; check the teacher"):
+        score_candidates(pairs, scorer, tmp_path / "scores.parquet", query_ids=["q"], document_ids=["a", "b"])

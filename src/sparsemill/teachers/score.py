@@ -162,6 +162,9 @@ def score_candidates(
         query_ids, document_ids: of the collection, in its order.
         block: pairs given to the scorer at once.
         kept: keeps the scores of a block under a name for a resumed run, or finds those of an earlier one.
+
+    Raises:
+        UserError: a score is not finite.
     """
     queries, documents = pa.array(query_ids), pa.array(document_ids)
     with ScoreWriter(path) as writer:
@@ -172,6 +175,12 @@ def score_candidates(
                 return scorer.score(rows, columns)
 
             scores = compute() if kept is None else np.asarray(kept(f"scores-{number:06d}", compute))
+            if not np.isfinite(scores).all():
+                place = int(np.flatnonzero(~np.isfinite(scores))[0])
+                pair = f"{query_ids[rows[place]]} and {document_ids[columns[place]]}"
+                raise UserError(
+                    f"{path}: score of {pair} is {scores[place]}; check the teacher, or use precision: fp32"
+                )
             writer.write(queries.take(pa.array(rows)), documents.take(pa.array(columns)), scores)
 
 

@@ -56,13 +56,13 @@ def score_paths(path: Path) -> list[Path]:
 
 def _json_rows(file: Path, layout: Layout) -> Iterator[pa.RecordBatch]:
     names = [layout.query, layout.document, layout.score]
-    with file.open(encoding="utf-8") as lines:
+    with file.open("rb") as lines:
         found: list[dict[str, Any]] = []
         for number, line in enumerate(lines, start=1):
             try:
                 row = json.loads(line)
                 found.append({name: row[name] for name in names})
-            except (json.JSONDecodeError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError) as error:
                 raise UserError(f"{file}:{number}: not a JSON object with {', '.join(names)} ({error})") from None
             if len(found) == BLOCK:
                 yield _batch(file, found)
@@ -74,8 +74,10 @@ def _json_rows(file: Path, layout: Layout) -> Iterator[pa.RecordBatch]:
 def _batch(file: Path, found: list[dict[str, Any]]) -> pa.RecordBatch:
     try:
         return pa.RecordBatch.from_pylist(found)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise UserError(f"{file}: rows of different types: {str(error).splitlines()[0]}") from None
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise UserError(
+            f"{file}: ids or scores of types that do not go together: {str(error).splitlines()[0]}"
+        ) from None
 
 
 def _parquet_rows(file: Path, layout: Layout) -> Iterator[pa.RecordBatch]:
@@ -100,6 +102,8 @@ def _flat(file: Path, batch: pa.RecordBatch, layout: Layout) -> Rows:
                 raise UserError(f"{file}: query {query}: {layout.document} and {layout.score} are not of one length")
             queries = queries.take(pc.list_parent_indices(documents))
             documents, scores = pc.list_flatten(documents), pc.list_flatten(scores)
+        if pa.types.is_boolean(scores.type):
+            raise pa.ArrowTypeError("a score is true or false")
         columns = [queries.cast(pa.string()), documents.cast(pa.string()), scores.cast(pa.float32())]
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
         raise UserError(
@@ -163,10 +167,12 @@ class FileScorer:
         return queries.astype(np.int64) * self._width + documents
 
     def _take(self, path: Path, rows: Rows, query_ids: pa.Array, document_ids: pa.Array) -> None:
+        if not len(self._keys):  # of a shard without queries
+            return
         queries = pc.fill_null(pc.index_in(rows.queries, value_set=query_ids), -1).to_numpy()
         documents = pc.fill_null(pc.index_in(rows.documents, value_set=document_ids), -1).to_numpy()
         keys = self._key(queries, documents)
-        places = np.searchsorted(self._keys, keys).clip(max=max(len(self._keys) - 1, 0))
+        places = np.searchsorted(self._keys, keys).clip(max=len(self._keys) - 1)
         wanted = np.flatnonzero((queries >= 0) & (documents >= 0) & (self._keys[places] == keys))
         places, scores = places[wanted], rows.scores[wanted]
         before = self._scores[places]
