@@ -42,8 +42,8 @@ def test_table_by_hand(mined: Path) -> None:
     assert table.documents.tolist() == [2, 0, 1, 1, 0, 3, 1]
     assert table.positive.tolist() == [True, False, True, True, True, False, False]
     assert table.kept.all()
-    assert list(Lists(table, positive=True)) == [[2, 1], [1], [0]]
-    assert list(Lists(table, positive=False, shift=10)) == [[10], [], [13, 11]]
+    assert list(Lists(table, "positives")) == [[2, 1], [1], [0]]
+    assert list(Lists(table, "negatives", shift=10)) == [[10], [], [13, 11]]
     assert (table.queries.dtype, table.documents.dtype, table.positive.dtype) == (np.int32, np.int32, bool)
 
 
@@ -62,7 +62,9 @@ def test_dropped_rows_and_bare_queries_are_left_out(mined: Path, caplog: pytest.
     assert table.documents.tolist() == [2, 0, 1, 0, 1]
     assert table.kept.tolist() == [True, True, True, False, True, False, True]
     assert "1 of 3 queries have no negatives" in caplog.text
+    assert list(Lists(table, "left_out", shift=10)) == [[], [13]]
     assert read(mined, dropped=[1, 5]).queries.tolist() == [1]
+    assert list(Lists(read(mined), "left_out")) == [[], []]
 
 
 def test_marks_of_another_file_are_refused(mined: Path) -> None:
@@ -98,7 +100,8 @@ def test_scattered_rows_are_refused(mined: Path) -> None:
 def targets(folder: Path, rows: list[tuple[str, str, float]], table: CandidateTable) -> CandidateTargets:
     pairs = Pairs([row[0] for row in rows], [row[1] for row in rows])
     write_scores(folder / "scores.parquet", pairs, np.array([row[2] for row in rows], dtype=np.float32))
-    data = SetData([], [], table.queries, Lists(table, positive=True), Lists(table, positive=False), table)
+    lists = (Lists(table, kind) for kind in ("positives", "negatives", "left_out"))
+    data = SetData([], [], table.queries, *lists, table)
     return CandidateTargets(data, folder)
 
 

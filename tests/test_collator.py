@@ -17,18 +17,19 @@ from sparsemill.training.data import CandidateTargets, load_data
 from sparsemill.training.schedule import Record
 
 POSITIVES = [[10, 11], [20], [30]]
+NONE: list[list[int]] = [[], [], []]
 RECORDS = [Record(0, (11, 5, 20)), Record(1, (20, 6, 11)), Record(2, (30, 20, 30))]
 
 
 def test_excluded_negatives_of_own_documents_by_hand() -> None:
-    own, excluded = excluded_negatives(RECORDS, POSITIVES, in_batch="none", local=range(3))
+    own, excluded = excluded_negatives(RECORDS, POSITIVES, NONE, in_batch="none")
     assert own.tolist() == [0, 0, 0]
     # the third query drew its positive a second time
     assert excluded.tolist() == [[False, False, False], [False, False, False], [False, False, True]]
 
 
 def test_excluded_negatives_of_the_whole_step_by_hand() -> None:
-    own, excluded = excluded_negatives(RECORDS, POSITIVES, in_batch="documents", local=range(3))
+    own, excluded = excluded_negatives(RECORDS, POSITIVES, NONE, in_batch="documents")
     assert own.tolist() == [0, 3, 6]
     # columns: 11 5 20 | 20 6 11 | 30 20 30
     assert excluded.astype(int).tolist() == [
@@ -39,14 +40,14 @@ def test_excluded_negatives_of_the_whole_step_by_hand() -> None:
 
 
 def test_excluded_negatives_of_own_documents_and_other_positives_by_hand() -> None:
-    own, excluded = excluded_negatives(RECORDS, POSITIVES, in_batch="positives", local=range(3))
+    own, excluded = excluded_negatives(RECORDS, POSITIVES, NONE, in_batch="positives")
     assert own.tolist() == [0, 0, 0]
     # columns: the query's three, then 11 20 30, of which one is its own positive again
     assert excluded.astype(int).tolist() == [[0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 1, 0], [0, 0, 1, 0, 0, 1]]
 
 
 def test_excluded_negatives_of_own_documents_and_other_negatives_by_hand() -> None:
-    own, excluded = excluded_negatives(RECORDS, POSITIVES, in_batch="negatives", local=range(3))
+    own, excluded = excluded_negatives(RECORDS, POSITIVES, NONE, in_batch="negatives")
     assert own.tolist() == [0, 0, 0]
     # columns: the query's three, then 6 11 20 30 | 5 20 20 30 | 5 20 6 11, of which some are a positive of its own
     assert excluded.astype(int).tolist() == [[0, 0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 1, 1, 0], [0, 0, 1, 0, 0, 0, 0]]
@@ -54,21 +55,24 @@ def test_excluded_negatives_of_own_documents_and_other_negatives_by_hand() -> No
 
 def test_another_positive_of_the_same_query_is_no_negative() -> None:
     records = [Record(0, (10, 5)), Record(0, (11, 6))]
-    _, excluded = excluded_negatives(records, POSITIVES, in_batch="positives", local=range(2))
+    _, excluded = excluded_negatives(records, POSITIVES, NONE, in_batch="positives")
     assert excluded.astype(int).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1]]
 
 
-@pytest.mark.parametrize("in_batch", ["none", "documents", "positives", "negatives"])
-def test_a_slice_of_the_queries_has_the_rows_of_the_whole(in_batch: str) -> None:
-    own, excluded = excluded_negatives(RECORDS, POSITIVES, in_batch=in_batch, local=range(3))
-    part, rows = excluded_negatives(RECORDS, POSITIVES, in_batch=in_batch, local=range(1, 3))
-    assert part.tolist() == own[1:].tolist()
-    assert rows.tolist() == excluded[1:].tolist()
+def test_what_was_left_out_does_not_come_back_with_another_query() -> None:
+    left_out = [[20, 6], [], [11]]
+    _, excluded = excluded_negatives(RECORDS, POSITIVES, left_out, in_batch="documents")
+    # columns: 11 5 20 | 20 6 11 | 30 20 30
+    assert excluded.astype(int).tolist() == [
+        [0, 0, 1, 1, 1, 1, 0, 1, 0],
+        [0, 0, 1, 0, 0, 0, 0, 1, 0],
+        [1, 0, 0, 0, 0, 1, 0, 0, 1],
+    ]
 
 
 def test_a_positive_is_never_excluded_from_its_own_row() -> None:
     for in_batch in ("none", "documents", "positives", "negatives"):
-        own, excluded = excluded_negatives(RECORDS, POSITIVES, in_batch=in_batch, local=range(3))
+        own, excluded = excluded_negatives(RECORDS, POSITIVES, NONE, in_batch=in_batch)
         assert not excluded[np.arange(3), own].any()
 
 

@@ -6,17 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from scipy import sparse
 from tiny import SPECIAL, TOKENS, WORDS, padded, rows, save_language_model, tokenizer
-from torch import Tensor
 
 from sparsemill.data.collection import Document, Query
 from sparsemill.ensemble.normalise import normalise
 from sparsemill.ensemble.targets import normalise_lists, write_targets
 from sparsemill.losses.flops import flops
-from sparsemill.losses.infonce import infonce
-from sparsemill.losses.rows import row_documents, score_rows
 from sparsemill.models.encoder import build_encoder, query_weights
 from sparsemill.models.head import attach_head
 from sparsemill.retrieval.exact import ExactIndex, build_exact
@@ -36,25 +32,6 @@ ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "config"
 
 # --- rows and targets ------------------------------------------------------------------------------------------------
-
-
-def test_a_slice_of_the_queries_sees_the_documents_of_all() -> None:
-    # naver: in-batch negatives of the same GPU only; OpenSearch: undone by a factor, which the mean over slices needs
-    generator = torch.Generator().manual_seed(0)
-    queries, documents = (torch.rand(size, 9, generator=generator) for size in (4, 12))
-    documents.requires_grad_()
-
-    def loss(local: range) -> Tensor:
-        part = queries[local.start : local.stop]
-        scores = score_rows(part, documents, in_batch="documents", slots=3, offset=local.start)
-        _, own = row_documents(np.arange(12).reshape(4, 3).tolist(), in_batch="documents", local=local)
-        return infonce(scores, torch.tensor(own), torch.zeros_like(scores, dtype=torch.bool))
-
-    whole, halves = loss(range(4)), (loss(range(2)) + loss(range(2, 4))) / 2
-    assert halves.item() == pytest.approx(whole.item(), rel=1e-6)
-    found, expected = (torch.autograd.grad(value, documents)[0] for value in (halves, whole))
-    assert torch.allclose(found, expected, atol=1e-7)
-    assert (expected.abs().sum(1) > 0).all()
 
 
 @pytest.mark.parametrize("documents", [2, 3, 6])

@@ -31,20 +31,17 @@ def flat(table: Tensor) -> Tensor:
     ],
 )
 def test_rows_of_two_queries_by_hand(in_batch: str, rows: list[list[int]], positives: list[int]) -> None:
-    assert row_documents(IDS[:2], in_batch=in_batch, local=range(2)) == (rows, positives)
+    assert row_documents(IDS[:2], in_batch=in_batch) == (rows, positives)
 
 
 @pytest.mark.parametrize("in_batch", ["none", "positives", "negatives", "documents"])
-@pytest.mark.parametrize("local", [range(4), range(2), range(2, 4), range(1, 2)])
-def test_every_score_belongs_to_the_document_of_its_column(in_batch: str, local: range) -> None:
-    """Also for a slice of the queries, as one of several processes has it."""
+def test_every_score_belongs_to_the_document_of_its_column(in_batch: str) -> None:
     queries, table = tables()
-    chosen = queries[local.start : local.stop]
-    scores = score_rows(chosen, flat(table), in_batch=in_batch, slots=SLOTS, offset=local.start)
-    rows, positives = row_documents(IDS, in_batch=in_batch, local=local)
-    expected = torch.stack([table[row] @ query for row, query in zip(rows, chosen, strict=True)])
+    scores = score_rows(queries, flat(table), in_batch=in_batch, slots=SLOTS)
+    rows, positives = row_documents(IDS, in_batch=in_batch)
+    expected = torch.stack([table[row] @ query for row, query in zip(rows, queries, strict=True)])
     assert torch.allclose(scores, expected)
-    assert [row[column] for row, column in zip(rows, positives, strict=True)] == [IDS[place][0] for place in local]
+    assert [row[column] for row, column in zip(rows, positives, strict=True)] == [own[0] for own in IDS]
 
 
 def test_own_scores_are_the_diagonal_blocks_of_all_scores() -> None:

@@ -12,7 +12,7 @@ from sparsemill.ensemble.targets import normalise_lists, query_spans, write_norm
 from sparsemill.errors import UserError
 from sparsemill.study.models import Ensemble
 from sparsemill.teachers import score
-from sparsemill.teachers.cache import load_embeddings
+from sparsemill.teachers.cache import EmbeddingCache, load_embeddings
 from sparsemill.teachers.score import Pairs, read_scores, write_scores
 from sparsemill.training.data import CandidateTargets, InBatchTargets, load_data
 from sparsemill.training.schedule import Record
@@ -131,3 +131,14 @@ def test_rows_of_a_step_by_hand(inputs: dict[str, Any]) -> None:
     assert np.allclose(found, expected, atol=1e-5)
     assert found.min(1).tolist() == [0, 0]
     assert found.max(1).tolist() == [10, 10]
+
+
+def test_a_score_that_is_not_finite_is_told(inputs: dict[str, Any]) -> None:
+    data = load_data(inputs["collection"], inputs["candidates"])
+    (cache,) = (load_embeddings(folders) for folders in inputs["embeddings"][:1])
+    spoilt = np.array(cache.documents)
+    spoilt[7] = np.nan
+    targets = InBatchTargets(data, [EmbeddingCache(cache.queries, spoilt)], Ensemble(teachers=["one"], scale=10))
+    assert np.isfinite(targets.rows([Record(1, (1, 2))])).all()
+    with pytest.raises(UserError, match="teacher one: its embeddings give a score that is not finite"):
+        targets.rows([Record(1, (1, 2)), Record(5, (5, 7))])

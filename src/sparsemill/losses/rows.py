@@ -1,7 +1,4 @@
-"""Which documents a query is scored against: its row (2107.05720, L_rank-IBN; 2411.04403, Fig. 2).
-
-The queries may be a slice of the step's, where several processes share a step; documents are then those of all.
-"""
+"""Which documents a query is scored against: its row (2107.05720, L_rank-IBN; 2411.04403, Fig. 2)."""
 
 from collections.abc import Sequence
 
@@ -9,27 +6,25 @@ import torch
 from torch import Tensor
 
 
-def own_scores(queries: Tensor, documents: Tensor, *, slots: int, offset: int = 0) -> Tensor:
+def own_scores(queries: Tensor, documents: Tensor, *, slots: int) -> Tensor:
     """Dot products of each query with its own documents.
 
     Args:
         queries: [queries, vocabulary].
-        documents: [all queries of the step * slots, vocabulary], query by query, each query's positive first.
+        documents: [queries * slots, vocabulary], query by query, each query's positive first.
         slots: documents per query.
-        offset: place of the first of `queries` among all queries of the step.
 
     Returns:
         [queries, slots].
     """
-    own = documents[offset * slots : (offset + len(queries)) * slots]
-    return torch.einsum("qv,qnv->qn", queries, own.view(len(queries), slots, -1))
+    return torch.einsum("qv,qnv->qn", queries, documents.view(len(queries), slots, -1))
 
 
-def score_rows(queries: Tensor, documents: Tensor, *, in_batch: str, slots: int, offset: int = 0) -> Tensor:
+def score_rows(queries: Tensor, documents: Tensor, *, in_batch: str, slots: int) -> Tensor:
     """Dot products of each query with its row.
 
     Args:
-        queries, documents, slots, offset: as in `own_scores`.
+        queries, documents, slots: as in `own_scores`.
         in_batch: `none`: a query's own documents. `documents`: every document of the step. `positives`: its own
             documents, then the positives of all queries of the step, its own a second time among them. `negatives`:
             its own documents, then the negatives of the other queries (SPLADE-v3's code).
@@ -39,36 +34,33 @@ def score_rows(queries: Tensor, documents: Tensor, *, in_batch: str, slots: int,
     """
     if in_batch == "documents":
         return queries @ documents.T
-    own = own_scores(queries, documents, slots=slots, offset=offset)
+    own = own_scores(queries, documents, slots=slots)
     if in_batch == "none":
         return own
     if in_batch == "positives":
         return torch.cat([own, queries @ documents[::slots].T], dim=1)
     rows = documents.view(-1, slots, documents.shape[1])
     scores = torch.einsum("qv,onv->qon", queries, rows[:, 1:])
-    others = ~torch.eye(len(rows), dtype=torch.bool, device=scores.device)[offset : offset + len(queries)]
+    others = ~torch.eye(len(rows), dtype=torch.bool, device=scores.device)
     return torch.cat([own, scores[others].view(len(queries), -1)], dim=1)
 
 
-def row_documents(
-    documents: Sequence[Sequence[int]], *, in_batch: str, local: range
-) -> tuple[list[list[int]], list[int]]:
+def row_documents(documents: Sequence[Sequence[int]], *, in_batch: str) -> tuple[list[list[int]], list[int]]:
     """The document behind each column of `score_rows`, and the column of each query's positive.
 
     Args:
         documents: indices of the documents of every query of the step, the positive first.
         in_batch: as in `score_rows`.
-        local: places of the queries wanted among all queries of the step.
 
     Returns:
         [queries][documents of the row] indices, and [queries] columns.
     """
     if in_batch == "documents":
         flat = [document for own in documents for document in own]
-        return [flat for _ in local], [place * len(documents[0]) for place in local]
+        return [flat for _ in documents], [place * len(documents[0]) for place in range(len(documents))]
     positives = [own[0] for own in documents] if in_batch == "positives" else []
-    rows = [[*documents[place], *positives] for place in local]
+    rows = [[*own, *positives] for own in documents]
     if in_batch == "negatives":
-        for place, row in zip(local, rows, strict=True):
+        for place, row in enumerate(rows):
             row.extend(document for other, own in enumerate(documents) if other != place for document in own[1:])
-    return rows, [0 for _ in local]
+    return rows, [0 for _ in documents]

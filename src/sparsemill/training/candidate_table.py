@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +31,8 @@ class CandidateTable:
         documents: [rows] int32, index in the collection.
         positive: [rows] bool.
         kept: [rows of the file] bool, which rows of the file these are.
+        left_offsets: [queries + 1] int64, likewise, of `left_out`.
+        left_out: int32, documents of its rows that are left out: unjudged, but taken for relevant.
     """
 
     file: Path
@@ -39,17 +41,22 @@ class CandidateTable:
     documents: NDArray[np.int32]
     positive: NDArray[np.bool_]
     kept: NDArray[np.bool_]
+    left_offsets: NDArray[np.int64]
+    left_out: NDArray[np.int32]
+
+
+Kind = Literal["positives", "negatives", "left_out"]
 
 
 class Lists(Sequence[Sequence[int]]):
-    """Positives or negatives of each training query: a view of a table.
+    """Positives, negatives or documents left out of each training query: a view of a table.
 
     Attributes:
         shift: added to every document, where the collection is one of several.
     """
 
-    def __init__(self, table: CandidateTable, *, positive: bool, shift: int = 0) -> None:
-        self.table, self.positive, self.shift = table, positive, shift
+    def __init__(self, table: CandidateTable, kind: Kind, *, shift: int = 0) -> None:
+        self.table, self.kind, self.shift = table, kind, shift
 
     def __len__(self) -> int:
         return len(self.table.queries)
@@ -63,9 +70,14 @@ class Lists(Sequence[Sequence[int]]):
             return [self[item] for item in range(*index.indices(len(self)))]
         if not 0 <= index < len(self):
             raise IndexError(index)
-        rows = slice(self.table.offsets[index], self.table.offsets[index + 1])
-        found = self.table.documents[rows][self.table.positive[rows] == self.positive]
-        return [document + self.shift for document in found.tolist()]
+        return [document + self.shift for document in self._found(index).tolist()]
+
+    def _found(self, index: int) -> NDArray[np.int32]:
+        if self.kind == "left_out":
+            return self.table.left_out[slice(*self.table.left_offsets[index : index + 2])]
+        rows = slice(*self.table.offsets[index : index + 2])
+        found: NDArray[np.int32] = self.table.documents[rows][self.table.positive[rows] == (self.kind == "positives")]
+        return found
 
 
 def _indices(values: Any, ids: pa.Array, file: Path, kind: str) -> NDArray[np.int32]:
@@ -124,7 +136,8 @@ def read_table(
     kept = np.ones(len(documents), dtype=bool) if dropped is None else ~dropped
     if len(kept) != len(documents):
         raise UserError(f"{file}: {len(documents)} rows, but {len(kept)} are marked; delete the marks and run again")
-    table = CandidateTable(file, queries, offsets, documents, positive, kept)
+    none = np.zeros_like(offsets), np.empty(0, dtype=np.int32)
+    table = CandidateTable(file, queries, offsets, documents, positive, kept, *none)
     bare = ~np.logical_or.reduceat(kept & ~positive, offsets[:-1])
     if negatives and bare.any():
         logger.warning("%s: %d of %d queries have no negatives and are left out", candidates, bare.sum(), len(bare))
@@ -133,15 +146,22 @@ def read_table(
 
 def _cut(table: CandidateTable, bare: NDArray[np.bool_]) -> CandidateTable:
     """Leave out the rows that are not kept, and bare queries with all of theirs."""
-    kept = table.kept & ~np.repeat(bare, np.diff(table.offsets))
+    whole = ~np.repeat(bare, np.diff(table.offsets))
+    kept, left = table.kept & whole, ~table.kept & whole
     if kept.all():
         return table
-    sizes = np.add.reduceat(kept, table.offsets[:-1], dtype=np.int64)[~bare]
+
+    def offsets(rows: NDArray[np.bool_]) -> NDArray[np.int64]:
+        sizes = np.add.reduceat(rows, table.offsets[:-1], dtype=np.int64)[~bare]
+        return np.concatenate(([0], np.cumsum(sizes)))
+
     return CandidateTable(
         table.file,
         table.queries[~bare],
-        np.concatenate(([0], np.cumsum(sizes))),
+        offsets(kept),
         table.documents[kept],
         table.positive[kept],
         kept,
+        offsets(left),
+        table.documents[left],
     )

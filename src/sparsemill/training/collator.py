@@ -16,23 +16,27 @@ Preprocess = Callable[..., dict[str, Any]]
 
 
 def excluded_negatives(
-    step: Sequence[Record], positives: Sequence[Sequence[int]], *, in_batch: str, local: range
+    step: Sequence[Record],
+    positives: Sequence[Sequence[int]],
+    left_out: Sequence[Sequence[int]],
+    *,
+    in_batch: str,
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Documents that are no negatives of a query: its judged positives, other than the one it is trained with.
+    """Documents that are no negatives of a query: positives other than the one it is trained with, and those left out.
 
     Args:
-        step: records of all queries of the step.
+        step: records of the step, or of one device.
         positives: judged positives of every training query.
+        left_out: what a teacher takes for relevant of every training query; it may be a document of another one.
         in_batch: whom a query is scored against, as in `sparsemill.losses.rows.score_rows`.
-        local: places of the queries wanted in `step`.
 
     Returns:
         [queries], the column of each query's positive, and [queries, documents of the row].
     """
-    rows, own = row_documents([record.documents for record in step], in_batch=in_batch, local=local)
+    rows, own = row_documents([record.documents for record in step], in_batch=in_batch)
     excluded = []
-    for place, row, column in zip(local, rows, own, strict=True):
-        relevant = set(positives[step[place].query])
+    for record, row, column in zip(step, rows, own, strict=True):
+        relevant = {*positives[record.query], *left_out[record.query]}
         excluded.append([document in relevant and number != column for number, document in enumerate(row)])
     return np.array(own), np.array(excluded)
 
@@ -69,7 +73,10 @@ class Collator:
             tensors = self.preprocess(texts, task=task)
             batch |= {f"{column}_{name}": value for name, value in tensors.items()}
         own, excluded = excluded_negatives(
-            labelled, self.data.positives, in_batch=self.in_batch, local=range(len(labelled))
+            labelled,
+            self.data.positives,
+            self.data.left_out,
+            in_batch=self.in_batch,
         )
         batch["label"] = {"positives": torch.from_numpy(own), "excluded": torch.from_numpy(excluded)}
         if self.targets is not None:

@@ -30,6 +30,7 @@ class TrainingData:
         queries, documents: texts; documents are title and text.
         rows: [training queries] index into `queries`.
         positives, negatives: document indices of each training query.
+        left_out: likewise, candidates that a teacher takes for relevant: no negatives, wherever they come from.
     """
 
     queries: Sequence[str]
@@ -37,6 +38,7 @@ class TrainingData:
     rows: NDArray[np.int32]
     positives: Sequence[Sequence[int]]
     negatives: Sequence[Sequence[int]]
+    left_out: Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,9 @@ def load_data(
             (document.contents for document in read_corpus(collection)), cache and cache / "documents"
         ),
         rows=table.queries,
-        positives=Lists(table, positive=True),
-        negatives=Lists(table, positive=False),
+        positives=Lists(table, "positives"),
+        negatives=Lists(table, "negatives"),
+        left_out=Lists(table, "left_out"),
         table=table,
     )
 
@@ -134,4 +137,8 @@ class InBatchTargets:
         """[queries, queries * documents per query]."""
         queries = [int(self.data.rows[record.query]) for record in records]
         documents = [document for record in records for document in record.documents]
-        return combine([cache.matrix(queries, documents) for cache in self.caches], self.ensemble)
+        scores = [cache.matrix(queries, documents) for cache in self.caches]
+        for name, found in zip(self.ensemble.teachers, scores, strict=True):
+            if not np.isfinite(found).all():
+                raise UserError(f"teacher {name}: its embeddings give a score that is not finite; use precision: fp32")
+        return combine(scores, self.ensemble)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from sparsemill.ensemble.normalise import Scores
-from sparsemill.training.candidate_table import Lists
+from sparsemill.training.candidate_table import Kind, Lists
 from sparsemill.training.data import SetData, Targets, TrainingData
 from sparsemill.training.schedule import Record
 
@@ -44,16 +44,17 @@ def join_data(sets: Sequence[SetData]) -> TrainingData:
     """Data of all sets in one numbering: those of the first set, then those of the second, and so on."""
     queries, documents = Chained([part.queries for part in sets]), Chained([part.documents for part in sets])
 
-    def lists(*, positive: bool) -> Chained[Sequence[int]]:
+    def lists(kind: Kind) -> Chained[Sequence[int]]:
         parts = zip(sets, documents.starts, strict=False)
-        return Chained([Lists(part.table, positive=positive, shift=start) for part, start in parts])
+        return Chained([Lists(part.table, kind, shift=start) for part, start in parts])
 
     return TrainingData(
         queries=queries,
         documents=documents,
         rows=np.concatenate([part.rows + start for part, start in zip(sets, queries.starts, strict=False)]),
-        positives=lists(positive=True),
-        negatives=lists(positive=False),
+        positives=lists("positives"),
+        negatives=lists("negatives"),
+        left_out=lists("left_out"),
     )
 
 
