@@ -60,6 +60,20 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trainers of transformers believe that this process sees two GPUs, to share its batches among."""
+    from transformers import TrainingArguments
+
+    prepare = TrainingArguments.__post_init__
+
+    def counted(self: TrainingArguments) -> None:
+        prepare(self)
+        self._n_gpu = 2
+
+    monkeypatch.setattr(TrainingArguments, "__post_init__", counted)
+
+
 @pytest.fixture(scope="session")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a training of `trained.run` reads: a tiny model, invented texts, candidates and targets."""

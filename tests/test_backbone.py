@@ -195,6 +195,14 @@ def test_sparse_start_has_the_wanted_number_of_active_tokens(tmp_path: Path, kin
     assert torch.equal(decoder.bias, torch.full((len(TOKENS),), facts["start_bias"]))
 
 
+@pytest.mark.parametrize("active", [len(TOKENS) - len(SPECIAL), 500])
+def test_more_active_tokens_than_a_vocabulary_can_have_are_a_users_mistake(tmp_path: Path, active: int) -> None:
+    source = save_language_model(tmp_path / "in")
+    described = backbone(source, start_active=active, start_collection="any")
+    with pytest.raises(UserError, match=rf"start_active: {active} is more than the 83 tokens of this vocabulary"):
+        prepare_backbone(described, texts(), tmp_path / "out")
+
+
 def test_padding_of_the_vocabulary_is_cut(tmp_path: Path) -> None:
     source = save_language_model(tmp_path / "in", vocabulary=len(TOKENS) + 11)
     prepare_backbone(backbone(source), [], tmp_path / "out")

@@ -218,6 +218,8 @@ def test_training_that_cannot_work() -> None:
     assert "documents_per_query: 1 with in_batch: none" in told(experiments=experiment(documents_per_query=1))
     alone = experiment(documents_per_query=1, in_batch="negatives", infonce_weight=1, kl_weight=0)
     assert "documents_per_query: 1 with in_batch: negatives" in told(experiments=alone)
+    lonely = experiment(documents_per_query=1, queries_per_step=1, in_batch="documents")
+    assert "documents_per_query: 1 with queries_per_step: 1 leaves nothing" in told(experiments=lonely)
 
 
 def test_query_sides_name_what_they_need() -> None:

@@ -19,7 +19,7 @@ from sparsemill.study.models import CrossEncoderTeacher, CrossEncoderTraining
 from sparsemill.teachers.cross_encoder import CrossEncoder
 from sparsemill.tracking.points import record_points
 from sparsemill.training import cross_encoder as cross_encoder_module
-from sparsemill.training.cross_encoder import LossRecorder, pair_loss, train_cross_encoder
+from sparsemill.training.cross_encoder import LossRecorder, _arguments, pair_loss, train_cross_encoder
 
 
 @pytest.fixture(scope="module")
@@ -156,10 +156,42 @@ def test_a_stopped_run_goes_on(inputs: Any, tmp_path: Path, monkeypatch: pytest.
     assert timeless(records(tmp_path / "second")) == timeless(records(tmp_path / "whole"))
 
 
+def test_a_run_that_was_killed_after_its_last_step_goes_on(inputs: Any, tmp_path: Path) -> None:
+    """Nothing is left to train; the facts are those of the first time."""
+    first = run(inputs, tmp_path / "first", state=tmp_path / "state")
+    again = run(inputs, tmp_path / "again", state=tmp_path / "state")
+    assert again == first | {"resumed_at_step": 6}
+    assert weights(tmp_path / "again") == weights(tmp_path / "first")
+
+
+def test_a_gradient_that_is_not_finite_spoils_no_parameter(
+    inputs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is that of the last step, whose loss is finite."""
+    steps = iter(range(1, 7))
+
+    def broken(scores: torch.Tensor, *, loss: str) -> torch.Tensor:
+        found = pair_loss(scores, loss=loss)
+        return found + torch.sqrt(0 * scores.sum()) if next(steps) == 6 else found
+
+    monkeypatch.setattr(cross_encoder_module, "pair_loss", broken)
+    with pytest.raises(UserError, match=r"^step 6: the gradient is not finite \(gradient_norm is nan\)"):
+        run(inputs, tmp_path)
+    assert not (tmp_path / "out" / "model").exists()
+
+
+def test_of_several_gpus_a_process_uses_one(inputs: Any, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    run(inputs, tmp_path / "one")
+    request.getfixturevalue("two_gpus")
+    run(inputs, tmp_path / "two")
+    assert weights(tmp_path / "one") == weights(tmp_path / "two")
+    assert _arguments(recipe(inputs[2]), state=tmp_path, device="cpu").n_gpu == 2
+
+
 def test_mistakes(inputs: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"24 queries are fewer than queries_per_step \(25\)"):
         run(inputs, tmp_path / "a", queries_per_step=25)
     with pytest.raises(UserError, match="has 2 layers, `layers: 3` asked for"):
         run(inputs, tmp_path / "b", layers=3)
-    with pytest.raises(UserError, match=r"step \d: the loss is not finite; lower learning_rate"):
+    with pytest.raises(UserError, match=r"step \d: the (loss|gradient) is not finite .*lower learning_rate"):
         run(inputs, tmp_path / "c", learning_rate=1e38, warmup_steps=0, steps=3)

@@ -15,7 +15,7 @@ from sparsemill.models import encode as encode_module
 from sparsemill.models import ready_batches as ready_batches_module
 from sparsemill.models.encode import encode_texts, load_encoder
 from sparsemill.models.encoder import build_encoder, query_weights, save_encoder
-from sparsemill.models.head import use_bf16_weights, use_screened_logits
+from sparsemill.models.head import attach_head, use_bf16_weights, use_screened_logits
 from sparsemill.models.max_logits import max_logits
 from sparsemill.models.ready_batches import SLICE, _padded, _token_ids, ready_batches
 from sparsemill.models.screened_logits import ScreenedLogits
@@ -161,6 +161,19 @@ def test_bf16_weights_leave_the_bias_of_the_decoder(model: Path) -> None:
     assert head.decoder.weight.dtype == torch.bfloat16
     assert torch.equal(head.decoder.bias, bias)
     assert {value.dtype for value in encoder[0].sub_modules["query"].parameters()} == {torch.float32}
+
+
+def test_bf16_weights_leave_buffers(tmp_path: Path) -> None:
+    """In bfloat16 the rotary frequencies would be half a radian off at the end of a long text."""
+    source = save_language_model(tmp_path / "in", "modernbert")
+    encoder = build_encoder(source, query_weights(source, None), query_length=8, document_length=24)
+    attach_head(encoder, kind="chunked", device="cpu")
+    use_bf16_weights(encoder)
+    transformer, _ = encoder[0].sub_modules["document"]
+    frequencies = {name: value for name, value in transformer.named_buffers() if name.endswith("inv_freq")}
+    assert frequencies
+    assert {value.dtype for value in frequencies.values()} == {torch.float32}
+    assert {value.dtype for value in transformer.parameters()} == {torch.bfloat16}
 
 
 def test_screening_is_for_float32_and_set_up_once(model: Path) -> None:

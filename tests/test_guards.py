@@ -7,7 +7,7 @@ import pytest
 from sparsemill.errors import UserError
 from sparsemill.training.guards import WINDOW, DenseGuard, check_step
 
-FINE = {"loss": 1.0, "kl": 0.9, "gradient_norm": 2.0, "active_tokens": 80.0}
+FINE = {"loss": 1.0, "kl": 0.9, "gradient_norm": 2.0, "active_tokens": 80.0, "lambda_d": 0.01, "lambda_q": 0.02}
 
 
 def test_a_good_step_passes() -> None:
@@ -30,6 +30,19 @@ def test_zero_vectors_name_the_key_of_their_side() -> None:
         check_step(FINE | {"active_tokens": 0.0}, 7)
     with pytest.raises(UserError, match=r"every query vector is zero; lower query_regulariser\.lambda_q"):
         check_step(FINE | {"active_query_tokens": 0.0}, 7)
+
+
+def test_zero_vectors_without_a_penalty_are_of_the_learning_rate() -> None:
+    with pytest.raises(UserError, match=r"^step 7: every query vector is zero; lower learning_rate$"):
+        check_step({"loss": 1.0, "active_tokens": 3.0, "active_query_tokens": 0.0}, 7)
+
+
+def test_a_side_without_a_token_is_told_although_its_anti_zero_term_is_infinite() -> None:
+    gone = {"anti_zero": math.inf, "loss": math.inf, "gradient_norm": math.nan}
+    with pytest.raises(UserError, match=r"every document vector is zero; lower regulariser\.lambda_d"):
+        check_step(FINE | gone | {"active_tokens": 0.0}, 7)
+    with pytest.raises(UserError, match=r"the loss is not finite \(loss is inf\)"):
+        check_step(FINE | gone, 7)
 
 
 def stopped(guard: DenseGuard, active: list[float], *, start: int = 1) -> int | None:

@@ -70,9 +70,12 @@ def test_accumulation_must_divide_the_batch(inputs: dict[str, Any], tmp_path: Pa
         run(inputs, tmp_path, accumulation=3, **PLAIN)
 
 
-@pytest.mark.parametrize("in_batch", [False, True])
-def test_grad_cache_equals_the_plain_step(calm: dict[str, Any], tmp_path: Path, in_batch: bool) -> None:
-    options = {"steps": 4, "in_batch": in_batch, "infonce_weight": 0.5}
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"in_batch": True}, {"query_side": "learned", "query_learning_rate": 0.05}, {"query_side": "lexical"}],
+)
+def test_grad_cache_equals_the_plain_step(calm: dict[str, Any], tmp_path: Path, options: dict[str, Any]) -> None:
+    options = {"steps": 4, "infonce_weight": 0.5, **options}
     assert difference(calm, tmp_path, options, {"grad_cache": 5}) < 1e-6
 
 

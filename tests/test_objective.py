@@ -141,6 +141,16 @@ def test_queries_are_regularised_on_their_own_schedule(kind: str, penalty: Calla
     assert found["active_query_tokens"] == pytest.approx((queries > 0).sum().item() / 2)
 
 
+def test_active_tokens_of_encoded_queries_are_counted_without_a_penalty_too() -> None:
+    features, labels = batch()
+    objective = Objective(Pass(), recipe(query_side="splade"), None)
+    objective(features, labels)
+    assert objective.statistics["active_query_tokens"] == pytest.approx((features[0]["x"] > 0).sum().item() / 2)
+    fixed = Objective(Pass(), recipe(query_side="binary"), None)
+    fixed(features, labels)
+    assert "active_query_tokens" not in fixed.statistics
+
+
 def test_terms_of_weight_zero_are_left_out() -> None:
     features, labels = batch()
     assert set(Objective(Pass(), recipe(), None)(features, labels)) == {"kl", "regulariser"}

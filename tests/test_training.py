@@ -58,7 +58,8 @@ def test_outputs_open_and_records_are_complete(whole: Path) -> None:
     ramp = [(1 + 4) / 32, (9 + 16) / 32, 1, 1]
     assert [record["lambda_d"] for record in found] == pytest.approx([1e-3 * factor for factor in ramp])
     # warm-up over two steps, then linear decay to zero
-    assert [record["learning_rate"] for record in found] == pytest.approx([1e-3, 1e-3 * 4 / 6, 1e-3 * 2 / 6, 0])
+    # Each is that of its step, the first of which has none.
+    assert [record["learning_rate"] for record in found] == pytest.approx([5e-4, 1e-3 * 5 / 6, 1e-3 * 3 / 6, 1e-3 / 6])
 
 
 def test_parameters_have_moved(inputs: dict[str, Any], whole: Path) -> None:
@@ -75,6 +76,12 @@ def test_the_same_seed_gives_the_same_bytes(inputs: dict[str, Any], whole: Path,
     _, found = run(inputs, tmp_path)
     assert contents(tmp_path / "out") == contents(whole / "out")
     assert timeless(found) == timeless(records(whole / "out"))
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_of_several_gpus_a_process_uses_one(inputs: dict[str, Any], whole: Path, tmp_path: Path) -> None:
+    run(inputs, tmp_path)
+    assert contents(tmp_path / "out") == contents(whole / "out")
 
 
 def test_another_seed_gives_another_model(inputs: dict[str, Any], whole: Path, tmp_path: Path) -> None:

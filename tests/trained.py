@@ -80,8 +80,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def parameters(folder: Path) -> dict[str, Tensor]:
-    """All but the biases of keys: softmax cancels them, their gradient is rounding alone, and AdamW makes it large."""
-    found = load_file(folder / "model" / "document_0_Transformer" / "model.safetensors")
+    """Of all encoders and tables, but the biases of keys: softmax cancels them, their gradient is rounding alone, and
+    AdamW makes it large.
+    """
+    files = sorted((folder / "model").rglob("*.safetensors"))
+    found = {f"{file.parent.name}/{key}": value for file in files for key, value in load_file(file).items()}
     return {key: value for key, value in found.items() if not key.endswith("self.key.bias")}
 
 

@@ -120,6 +120,9 @@ def sparse_start_bias(model: Any, tokenizer: Any, texts: Sequence[str], *, activ
         texts: some tens of documents.
         active: wanted mean number of entries with a positive logit.
         length: tokens kept of a text.
+
+    Raises:
+        UserError: the vocabulary has not so many tokens.
     """
     batch = tokenizer(list(texts), padding=True, truncation=True, max_length=length, return_tensors="pt")
     mask = batch["attention_mask"].bool()
@@ -127,7 +130,11 @@ def sparse_start_bias(model: Any, tokenizer: Any, texts: Sequence[str], *, activ
     largest = max_logits(
         _hidden_states(model, batch)[mask], decoder.weight, torch.zeros_like(decoder.bias), mask.sum(1).tolist()
     )
-    largest[:, special_ids(tokenizer)] = -torch.inf
+    special = special_ids(tokenizer)
+    largest[:, special] = -torch.inf
+    most = largest.shape[1] - len(special) - 1
+    if active > most:
+        raise UserError(f"start_active: {active} is more than the {most} tokens of this vocabulary that can be active")
     return -float(largest.flatten().topk(active * len(texts)).values[-1])
 
 

@@ -180,7 +180,8 @@ def use_bf16_weights(encoder: SparseEncoder) -> None:
         if decoder.weight.dtype == torch.bfloat16:
             continue
         bias = decoder.bias.detach().float()  # before a model that holds it too converts it
-        route[0].bfloat16()
+        for parameter in route[0].parameters():  # buffers stay: rotary frequencies would lose their phase
+            parameter.data = parameter.data.bfloat16()
         decoder.bfloat16()
         decoder.bias = nn.Parameter(bias, requires_grad=False)
 

@@ -218,10 +218,9 @@ def _check_training(where: str, spec: Training, study: Study) -> None:
             "or another in_batch"
         )
     alone = spec.documents_per_query == 1
-    if alone and spec.in_batch in ("none", "negatives"):
-        raise UserError(
-            f"config: {where}.documents_per_query: 1 with in_batch: {spec.in_batch} leaves nothing to compare"
-        )
+    if alone and (spec.in_batch in ("none", "negatives") or spec.queries_per_step == 1):
+        other = f"in_batch: {spec.in_batch}" if spec.queries_per_step > 1 else "queries_per_step: 1"
+        raise UserError(f"config: {where}.documents_per_query: 1 with {other} leaves nothing to compare")
     if alone and spec.in_batch == "positives" and (spec.kl_weight or spec.margin_mse_weight):
         raise UserError(
             f"config: {where}.documents_per_query: 1 leaves nothing to distil with in_batch: positives; "

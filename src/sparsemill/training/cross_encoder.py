@@ -25,7 +25,9 @@ from sparsemill.study.models import CrossEncoderTraining, HubWeights
 from sparsemill.teachers.dense import keep_layers
 from sparsemill.training.checkpoints import last_checkpoint, mark_complete
 from sparsemill.training.data import TrainingData, load_data
-from sparsemill.training.metrics import Stream, truncate_records
+from sparsemill.training.guards import check_step
+from sparsemill.training.metrics import Stream, last_record, truncate_records
+from sparsemill.training.processes import on_one_gpu
 from sparsemill.training.schedule import Record, Schedule
 from sparsemill.training.system import system_metrics
 from sparsemill.training.trainer import make_deterministic
@@ -67,7 +69,7 @@ class LossRecorder(TrainerCallback, ExportableState):  # type: ignore[misc]  # t
     def __init__(self, path: Path, stream: Stream, *, log_steps: int, progress: Progress) -> None:
         self.path, self.stream, self.log_steps, self.progress = path, stream, log_steps, progress
         self.span: list[float] = []
-        self.last = math.nan
+        self.gradient_norm = self.rate = math.nan
 
     def state(self) -> dict[str, Any]:
         """What the trainer writes into `trainer_state.json` of a checkpoint."""
@@ -78,16 +80,18 @@ class LossRecorder(TrainerCallback, ExportableState):  # type: ignore[misc]  # t
         self.span = checkpoint["stateful_callbacks"][type(self).__name__]["attributes"]["span"]
         self.progress.resume(checkpoint["global_step"])
 
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Check the step before it changes a parameter."""
+        check_step({"loss": self.span[-1], "gradient_norm": self.gradient_norm}, state.global_step + 1)
+        self.rate = kwargs["lr_scheduler"].get_last_lr()[0]
+
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Check the step, count it, and write a record at the end of a span."""
+        """Count the step, and write a record at the end of a span."""
         step = state.global_step
-        if not math.isfinite(self.span[-1]):
-            raise UserError(f"step {step}: the loss is not finite; lower learning_rate or use precision: fp32")
         self.progress.advance(note=f"loss={self.span[-1]:.3f}")
         if step % self.log_steps == 0 or step == state.max_steps:
-            self.last = sum(self.span) / len(self.span)
-            rate = kwargs["lr_scheduler"].get_last_lr()[0]
-            record = {"step": step, "time": time.time(), "loss": self.last, "learning_rate": rate} | system_metrics()
+            loss = sum(self.span) / len(self.span)
+            record = {"step": step, "time": time.time(), "loss": loss, "learning_rate": self.rate} | system_metrics()
             self.span = []
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record, sort_keys=True) + "\n")
@@ -112,6 +116,11 @@ class _Trainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         self.losses.span.append(float(loss.detach()))
         return (loss, scores) if return_outputs else loss
 
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm)
+        self.losses.gradient_norm = float(norm)
+        return norm
+
     def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
         super()._save_checkpoint(*arguments, **options)
         mark_complete(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
@@ -127,6 +136,7 @@ def _arguments(spec: CrossEncoderTraining, *, state: Path, device: str) -> Train
         optim="adamw_torch_fused",
         warmup_steps=spec.warmup_steps,
         weight_decay=spec.weight_decay,
+        max_grad_norm=spec.max_grad_norm,
         bf16=spec.precision == "bf16",
         seed=spec.seed,
         data_seed=spec.seed,
@@ -184,7 +194,7 @@ def train_cross_encoder(
         Facts: queries, step resumed from, last loss.
 
     Raises:
-        UserError: too few queries, or a loss that is not finite.
+        UserError: too few queries, or a loss or gradient that is not finite.
     """
     make_deterministic(spec.seed)
     data = load_data(collection, candidates, cache=state / "texts")
@@ -216,11 +226,15 @@ def train_cross_encoder(
         spec=spec,
         losses=losses,
         model=model,
-        args=_arguments(spec, state=state, device=device),
+        args=on_one_gpu(_arguments(spec, state=state, device=device)),
         data_collator=_collate(data, tokenizer, max_length=spec.max_length),
     )
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     model.to("cpu").save_pretrained(out / "model")
     tokenizer.save_pretrained(out / "model")
     shutil.copy(metrics, out / "metrics.jsonl")
-    return {"queries": len(data.rows), "resumed_at_step": resumed["global_step"], "last_loss": losses.last}
+    return {
+        "queries": len(data.rows),
+        "resumed_at_step": resumed["global_step"],
+        "last_loss": last_record(metrics)["loss"],
+    }

@@ -80,7 +80,7 @@ def cached_backward(
         for features in column:
             states.append(_Randomness.now(features))
             with torch.no_grad():
-                rows.append(represent(features))
+                rows.append(represent({**features}))  # modules write into what they are given
         leaves.append(torch.cat(rows).requires_grad_())
     value = loss(*leaves)
     backward(value)
@@ -88,7 +88,7 @@ def cached_backward(
         if leaf.grad is not None:
             for features, state, gradient in zip(column, states, torch.split(leaf.grad, size), strict=True):
                 with state.replayed():
-                    rows_again = represent(features)
+                    rows_again = represent({**features})
                     if rows_again.requires_grad:
                         rows_again.backward(gradient)  # type: ignore[no-untyped-call]  # torch's own
     return value.detach()

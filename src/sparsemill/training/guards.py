@@ -20,6 +20,18 @@ def check_step(statistics: dict[str, float], step: int) -> None:
     Raises:
         UserError: loss or gradient not finite, or no active token in any vector of the batch.
     """
+    # Of a side without an active token the anti-zero term is infinite, and so is their sum.
+    if statistics.get("anti_zero") != math.inf:
+        _check_finite(statistics, step)
+    for name, weight, kind in (("active_tokens", "lambda_d", "document"), ("active_query_tokens", "lambda_q", "query")):
+        if statistics.get(name) == 0:
+            key = "regulariser.lambda_d" if kind == "document" else "query_regulariser.lambda_q"
+            what = f"lower {key}, or raise its warmup_steps" if statistics.get(weight) else "lower learning_rate"
+            raise UserError(f"step {step}: every {kind} vector is zero; {what}")
+    _check_finite(statistics, step)
+
+
+def _check_finite(statistics: dict[str, float], step: int) -> None:
     for name, value in statistics.items():
         if not math.isfinite(value):
             what = "gradient" if name == "gradient_norm" else "loss"
@@ -27,12 +39,6 @@ def check_step(statistics: dict[str, float], step: int) -> None:
                 f"step {step}: the {what} is not finite ({name} is {value}); lower learning_rate, set max_grad_norm, "
                 "or use precision: fp32"
             )
-    for name, weight, kind in (
-        ("active_tokens", "regulariser.lambda_d", "document"),
-        ("active_query_tokens", "query_regulariser.lambda_q", "query"),
-    ):
-        if statistics.get(name) == 0:
-            raise UserError(f"step {step}: every {kind} vector is zero; lower {weight}, or raise its warmup_steps")
 
 
 @dataclass

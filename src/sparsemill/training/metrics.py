@@ -9,6 +9,7 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from sparsemill.files import write_text
 from sparsemill.progress import Progress
 from sparsemill.training import processes
 from sparsemill.training.guards import DenseGuard, check_step
@@ -23,7 +24,7 @@ def truncate_records(path: Path, *, step: int) -> None:
     if path.exists():
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        path.write_text("".join(kept), encoding="utf-8")
+        write_text(path, kept)
 
 
 def last_record(path: Path) -> dict[str, float]:
@@ -50,6 +51,7 @@ class Recorder(TrainerCallback, ExportableState):  # type: ignore[misc]  # trans
         self.guard, self.log_steps, self.progress = guard, log_steps, progress
         self.span: list[dict[str, float]] = []
         self._parts: list[dict[str, float]] = []
+        self._rate = 0.0
 
     def state(self) -> dict[str, Any]:
         """What the trainer writes into `trainer_state.json` of a checkpoint."""
@@ -77,6 +79,7 @@ class Recorder(TrainerCallback, ExportableState):  # type: ignore[misc]  # trans
         statistics["gradient_norm"] = self.objective.gradient_norm
         check_step(statistics, state.global_step + 1)
         self.span.append(statistics)
+        self._rate = kwargs["lr_scheduler"].get_last_lr()[0]  # of this step; after it, that of the next
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Count the step, and write a record at the end of a span."""
@@ -86,12 +89,11 @@ class Recorder(TrainerCallback, ExportableState):  # type: ignore[misc]  # trans
             note = f"loss={statistics['loss']:.3f}, active={statistics['active_tokens']:.0f}"
             self.progress.advance(note=note)
         if state.global_step % self.log_steps == 0 or state.global_step == state.max_steps:
-            rate = kwargs["lr_scheduler"].get_last_lr()[0]
-            self._write(state.global_step, rate)
+            self._write(state.global_step)
 
-    def _write(self, step: int, rate: float) -> None:
+    def _write(self, step: int) -> None:
         record = _mean(self.span)
-        record |= {"step": step, "time": time.time(), "learning_rate": rate} | system_metrics()
+        record |= {"step": step, "time": time.time(), "learning_rate": self._rate} | system_metrics()
         self.span = []
         if processes.number() > 0:
             return

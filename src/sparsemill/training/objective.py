@@ -117,6 +117,8 @@ class Objective(nn.Module):
         if self.spec.anti_zero_weight:
             terms["anti_zero"] = self.spec.anti_zero_weight * anti_zero(queries, documents)
         regularisers = self._regularise_documents(terms, documents)
+        if self.spec.siamese:
+            regularisers["active_query_tokens"] = _active(queries)
         if self.spec.query_regulariser is not None:
             regularisers |= self._regularise_queries(terms, self.spec.query_regulariser, queries)
         statistics = {name: float(value.detach()) for name, value in terms.items()} | {
@@ -147,5 +149,4 @@ class Objective(nn.Module):
         return {
             f"query_{regulariser.kind}_penalty": float(penalty.detach()),
             "lambda_q": weight,
-            "active_query_tokens": _active(queries),
         }

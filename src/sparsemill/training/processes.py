@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -18,6 +18,17 @@ def join(device: str) -> None:
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if device == "cuda" else "gloo")
+
+
+def on_one_gpu(arguments: Any) -> Any:
+    """The trainer's arguments, with one GPU for this process.
+
+    Without `torchrun`, the trainer of transformers takes every GPU that it sees: `DataParallel`, and a batch that is as
+    many times as large.
+    """
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+    return arguments
 
 
 def leave() -> None:

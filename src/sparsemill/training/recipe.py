@@ -97,7 +97,7 @@ def train(
         schedule=schedule,
         grad_cache=spec.grad_cache,
         model=encoder,
-        args=training_arguments(spec, state=state, seed=seed, device=device),
+        args=processes.on_one_gpu(training_arguments(spec, state=state, seed=seed, device=device)),
         loss=objective,
         data_collator=collator,
         callbacks=[recorder, *([table] if table else [])],

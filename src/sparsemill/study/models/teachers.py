@@ -198,6 +198,7 @@ class CrossEncoderTraining(Model):
     learning_rate: float = Field(default=2e-5, gt=0, description="peak learning rate of AdamW")
     warmup_steps: int = Field(default=0, ge=0, description="linear warm-up of the learning rate, then linear decay")
     weight_decay: float = Field(default=0.01, ge=0, description="weight decay of AdamW")
+    max_grad_norm: float = Field(default=1.0, ge=0, description="gradient clipping; 0: none")
     precision: Precision = Field(default="fp32", description=PRECISION)
     checkpoint_steps: Positive = Field(default=1000, description="steps between checkpoints")
     log_steps: Positive = Field(default=10, description="steps between metric records")
