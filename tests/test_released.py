@@ -172,7 +172,7 @@ def test_a_decoder_that_older_transformers_tied(tmp_path: Path, monkeypatch: pyt
     (folder / "modeling_own.py").write_text(code)
     config = read_json(folder / "config.json")
     config.pop("tie_word_embeddings", None)
-    classes = {"AutoConfig": "modeling_own.OwnConfig", "AutoModelForMaskedLM": "modeling_own.OwnForMaskedLM"}
+    classes = {"AutoConfig": "modeling_own.OwnConfig", "AutoModelForMaskedLM": "modeling_own.OwnModelForMaskedLM"}
     write_json(folder / "config.json", config | {"model_type": "own_bert", "auto_map": classes})
     monkeypatch.setattr("sparsemill.models.released.repository_folder", lambda weights: folder)
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))

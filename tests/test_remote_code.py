@@ -1,49 +1,145 @@
 """A language model that comes with its own code: run only where the config says so, from the backbone to the query."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from configs import load
 from sentence_transformers.sparse_encoder import SparseEncoder
+from test_pair_teachers import save_classifier, save_t5
 from tiny import rows, save_language_model, texts
 
 from sparsemill.errors import UserError
 from sparsemill.files import read_json, write_json
-from sparsemill.models.backbone import prepare_backbone
+from sparsemill.models.backbone import load_language_model, prepare_backbone
 from sparsemill.models.encode import encode_texts, load_encoder
 from sparsemill.models.encoder import save_encoder
 from sparsemill.models.siamese import build_siamese
 from sparsemill.models.weights import code_options
 from sparsemill.retrieval.queries import open_queries
 from sparsemill.study import specs
-from sparsemill.study.models import Backbone
+from sparsemill.study.models import (
+    Backbone,
+    CrossEncoderTeacher,
+    CrossEncoderTraining,
+    DenseTeacher,
+    MonoT5Teacher,
+    SparseTeacher,
+)
+from sparsemill.teachers.cross_encoder import CrossEncoder
+from sparsemill.teachers.dense import DenseEncoder
+from sparsemill.teachers.monot5 import MonoT5
+from sparsemill.teachers.sparse import SpladeEncoder
+from sparsemill.training.cross_encoder import _start
 
 CODE = """
-from transformers import BertConfig, BertForMaskedLM
+import torch
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertModel,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 
 class OwnConfig(BertConfig):
     model_type = "own_bert"
 
 
-class OwnForMaskedLM(BertForMaskedLM):
+class OwnT5Config(T5Config):
+    model_type = "own_t5"
+
+
+class Rotary(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("position_ids", torch.arange(64), persistent=False)
+        self.register_buffer("inv_freq", 0.5 ** torch.arange(4).float(), persistent=False)
+        cosines = torch.outer(torch.arange(64).float(), self.inv_freq).cos()
+        self.register_buffer("cos_cached", cosines.to(torch.get_default_dtype()), persistent=False)
+
+
+class Turned:
+    def __init__(self, config, **options):
+        super().__init__(config, **options)
+        self.rotary = Rotary()
+
+
+class OwnModel(Turned, BertModel):
+    config_class = OwnConfig
+
+
+class OwnModelForSequenceClassification(Turned, BertForSequenceClassification):
+    config_class = OwnConfig
+
+
+class OwnModelForSeq2SeqLM(Turned, T5ForConditionalGeneration):
+    config_class = OwnT5Config
+
+
+class OwnModelForMaskedLM(Turned, BertForMaskedLM):
     config_class = OwnConfig
 """
+AUTO = ["AutoModel", "AutoModelForMaskedLM", "AutoModelForSequenceClassification", "AutoModelForSeq2SeqLM"]
 WEIGHTS: dict[str, Any] = {"kind": "hub", "id": "someone/own", "revision": "0" * 40}
 TRUSTED = WEIGHTS | {"trust_remote_code": True}
 LENGTHS: dict[str, Any] = {"query_length": 8, "document_length": 24}
+PAIRS: dict[str, Any] = {"training_set": "x", "steps": 1, "queries_per_step": 1, "documents_per_query": 2}
+LOADERS: dict[str, tuple[Callable[[Path], Any], Callable[[dict[str, Any]], Any]]] = {
+    "teachers.dense": (
+        save_language_model,
+        lambda weights: DenseEncoder(DenseTeacher(kind="dense", weights=weights), device="cpu").model,
+    ),
+    "teachers.sparse": (
+        save_language_model,
+        lambda weights: SpladeEncoder(SparseTeacher(kind="sparse", weights=weights), device="cpu").model,
+    ),
+    "teachers.cross_encoder": (
+        lambda folder: save_classifier(folder, 1),
+        lambda weights: CrossEncoder(CrossEncoderTeacher(kind="cross_encoder", weights=weights), device="cpu").model,
+    ),
+    "teachers.monot5": (
+        save_t5,
+        lambda weights: MonoT5(MonoT5Teacher(kind="monot5", weights=weights), device="cpu").model,
+    ),
+    "training.cross_encoder": (
+        save_language_model,
+        lambda weights: _start(CrossEncoderTraining.model_validate(PAIRS | {"weights": weights}))[0],
+    ),
+}
+"""Module -> how a checkpoint for it is saved, and how it loads one."""
+
+
+def add_code(folder: Path, *, repository: str = "") -> None:
+    """Put code of its own beside a saved model, or say that `repository` has it."""
+    place = f"{repository}--modeling_own" if repository else "modeling_own"
+    config = read_json(folder / "config.json")
+    kind = "T5Config" if config["model_type"] == "t5" else "Config"
+    classes = {name: f"{place}.{name.replace('Auto', 'Own')}" for name in AUTO} | {"AutoConfig": f"{place}.Own{kind}"}
+    model_type = {"bert": "own_bert", "t5": "own_t5"}[config["model_type"]]
+    write_json(folder / "config.json", config | {"model_type": model_type, "auto_map": classes})
+    (folder / "modeling_own.py").write_text(CODE)
+
+
+def check_buffers(model: torch.nn.Module, dtype: torch.dtype = torch.float32) -> None:
+    """What the model's code computes as it is made, and no checkpoint holds."""
+    (found,) = [module for module in model.modules() if type(module).__name__ == "Rotary"]
+    expected = torch.outer(torch.arange(64).float(), 0.5 ** torch.arange(4).float()).cos()
+    assert found.position_ids.tolist() == list(range(64))
+    assert found.inv_freq.tolist() == [1.0, 0.5, 0.25, 0.125]
+    assert torch.equal(found.cos_cached, expected.to(dtype))
 
 
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The repository as downloaded."""
     folder = save_language_model(tmp_path / "source")
-    (folder / "modeling_own.py").write_text(CODE)
-    config = read_json(folder / "config.json")
-    classes = {"AutoConfig": "modeling_own.OwnConfig", "AutoModelForMaskedLM": "modeling_own.OwnForMaskedLM"}
-    write_json(folder / "config.json", config | {"model_type": "own_bert", "auto_map": classes})
+    add_code(folder)
     monkeypatch.setattr("sparsemill.models.backbone.model_folder", lambda weights: folder)
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
     return folder
@@ -57,16 +153,38 @@ def test_code_runs_where_it_is_allowed(source: Path, tmp_path: Path) -> None:
     prepare_backbone(backbone(TRUSTED), [], tmp_path / "start")
     encoder = build_siamese(tmp_path / "start", None, lexical=False, trust_remote_code=True, **LENGTHS)
     model = encoder[0].sub_modules["document"][0].auto_model
-    assert type(model).__name__ == "OwnForMaskedLM"
+    assert type(model).__name__ == "OwnModelForMaskedLM"
+    check_buffers(model)
     save_encoder(encoder, tmp_path / "out", None)
     opened = SparseEncoder(str(tmp_path / "out" / "model"), device="cpu", trust_remote_code=True)
     expected = rows(opened.encode_document(texts()))
     loaded = load_encoder(tmp_path / "out", length=24, device="cpu", trust_remote_code=True)
+    check_buffers(loaded)
     found = encode_texts(loaded, texts(), task="document", length=24, tokens=64, precision="fp32")
     assert np.allclose(rows(found), expected, atol=1e-5)
     settings = {"device": "cpu", "precision": "fp32", "tokens": 64, "prune": {}, "trust_remote_code": True}
     queries = open_queries(tmp_path / "out", {"query_length": 8, "encoder": settings})
     assert np.allclose(rows(queries.encode(["bal dom"])), rows(opened.encode_query(["bal dom"])), atol=1e-5)
+
+
+def test_a_backbone_has_the_buffers_that_its_code_computes(source: Path) -> None:
+    model, _ = load_language_model(backbone(TRUSTED), source)
+    check_buffers(model)
+
+
+@pytest.mark.parametrize("module", LOADERS)
+def test_other_models_have_them_too(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save, loaded = LOADERS[module]
+    save(tmp_path / "source")
+    add_code(tmp_path / "source")
+    monkeypatch.setattr(f"sparsemill.{module}.model_folder", lambda weights: tmp_path / "source")
+    check_buffers(loaded(TRUSTED))
+
+
+def test_bf16_weights_leave_frequencies_as_the_code_has_them(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparsemill.teachers.dense.model_folder", lambda weights: source)
+    spec = DenseTeacher(kind="dense", weights=TRUSTED, precision="bf16")
+    check_buffers(DenseEncoder(spec, device="cpu").model, torch.bfloat16)
 
 
 def test_code_is_refused_where_nothing_allows_it(source: Path, tmp_path: Path) -> None:

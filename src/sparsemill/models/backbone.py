@@ -11,6 +11,7 @@ from torch import nn
 from sparsemill.data.tokenizer import read_tokenizer
 from sparsemill.errors import UserError
 from sparsemill.files import read_json
+from sparsemill.models.buffers import refill_buffers
 from sparsemill.models.encoder import special_ids
 from sparsemill.models.max_logits import max_logits
 from sparsemill.models.transform import HEADS, set_identity_transform
@@ -95,7 +96,9 @@ def load_language_model(
         raise UserError(f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model {model.config.vocab_size}")
     if len(tokenizer) < model.config.vocab_size:
         model.resize_token_embeddings(len(tokenizer))  # rows that some models add for speed
-    return model.float().eval(), tokenizer
+    model.float().eval()
+    refill_buffers(model)
+    return model, tokenizer
 
 
 def _hidden_states(model: Any, batch: Any) -> torch.Tensor:

@@ -13,10 +13,12 @@ import numpy as np
 import torch
 from scipy import sparse
 from sentence_transformers.sparse_encoder import SparseEncoder
+from sentence_transformers.sparse_encoder.modules import Transformer
 
 from sparsemill.ahead import ahead
 from sparsemill.device import multiplies_bf16
 from sparsemill.malloc import give_back_freed_memory
+from sparsemill.models.buffers import refill_buffers
 from sparsemill.models.encoder import check_length
 from sparsemill.models.head import attach_head, use_bf16_weights, use_screened_logits
 from sparsemill.models.ready_batches import Batch, ready_batches
@@ -53,6 +55,9 @@ def load_encoder(
         encoder = SparseEncoder(
             str(folder / "model"), device=device, local_files_only=True, trust_remote_code=trust_remote_code
         )
+    for module in encoder.modules():
+        if isinstance(module, Transformer):
+            refill_buffers(module.auto_model)
     config = encoder[0].sub_modules[task][0].auto_model.config
     check_length(config, length, key="encode_length" if task == "document" else "query_length")
     attach_head(encoder, kind=head, device=device)

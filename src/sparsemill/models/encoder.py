@@ -14,6 +14,7 @@ from sparsemill.data.tokenizer import read_tokenizer
 from sparsemill.errors import UserError
 from sparsemill.files import read_json, write_json
 from sparsemill.models.activation import ACTIVATIONS
+from sparsemill.models.buffers import refill_buffers
 from sparsemill.models.weights import loading
 
 SPECIAL_BIAS = -1e4
@@ -96,6 +97,7 @@ def text_modules(
             **dict(zip(("model_kwargs", "config_kwargs", "processor_kwargs"), code, strict=True)),
         )
     language_model = transformer.auto_model
+    refill_buffers(language_model)
     check_length(language_model.config, length, key=key)
     decoder = language_model.get_output_embeddings()
     if getattr(decoder, "bias", None) is None:

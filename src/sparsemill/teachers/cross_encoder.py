@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from sparsemill.errors import UserError
+from sparsemill.models.buffers import refill_buffers
 from sparsemill.models.products import use_fast_linear
 from sparsemill.models.weights import loading, model_folder
 from sparsemill.study.models import CrossEncoderTeacher, HubWeights
@@ -44,6 +45,7 @@ class CrossEncoder(PairModel):
             )
         if report["missing_keys"]:
             raise UserError(f"{folder}: holds no {min(report['missing_keys'])}; not a trained sequence classifier")
+        refill_buffers(model)
         self.labels = int(model.config.num_labels)
         if self.labels > 2:
             raise UserError(

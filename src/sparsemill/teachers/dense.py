@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sparsemill.errors import UserError
 from sparsemill.models.batches import token_batches
+from sparsemill.models.buffers import refill_buffers
 from sparsemill.models.products import use_fast_linear
 from sparsemill.models.weights import loading, model_folder
 from sparsemill.progress import Progress
@@ -30,6 +31,7 @@ class DenseEncoder:
             config = AutoConfig.from_pretrained(folder, trust_remote_code=trust)
             keep_layers(config, spec.layers, folder)
             model: Any = AutoModel.from_pretrained(folder, config=config, trust_remote_code=trust, dtype=dtype)
+        refill_buffers(model)
         self.model = model.to(device).eval()
         use_fast_linear(self.model, fast=device == "cpu")
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from sparsemill.errors import UserError
+from sparsemill.models.buffers import refill_buffers
 from sparsemill.models.products import use_fast_linear
 from sparsemill.models.weights import loading, model_folder
 from sparsemill.study.models import HubWeights, MonoT5Teacher
@@ -29,6 +30,7 @@ class MonoT5(PairModel):
         with loading(folder, "T5"):
             self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
             model = AutoModelForSeq2SeqLM.from_pretrained(folder, trust_remote_code=trust, dtype=dtype)
+        refill_buffers(model)
         vocabulary = self.tokenizer.get_vocab()
         for key in ("true_token", "false_token"):
             if getattr(spec, key) not in vocabulary:

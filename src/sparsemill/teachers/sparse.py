@@ -12,6 +12,7 @@ from torch import nn
 from sparsemill.errors import UserError
 from sparsemill.models.activation import activate
 from sparsemill.models.batches import token_batches
+from sparsemill.models.buffers import refill_buffers
 from sparsemill.models.formats import check_pooling, read_format
 from sparsemill.models.max_logits import max_logits
 from sparsemill.models.products import use_fast_linear
@@ -61,6 +62,7 @@ class SpladeEncoder:
             )
         if report["missing_keys"]:
             raise UserError(f"{folder}: holds no {min(report['missing_keys'])}; a SPLADE needs its MLM head")
+        refill_buffers(model)
         self.decoder = _take_decoder(model, folder).to(device)
         self.model = model.to(device).eval()
         use_fast_linear(self.model, fast=device == "cpu")

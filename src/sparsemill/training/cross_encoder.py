@@ -18,6 +18,7 @@ from sparsemill.errors import UserError
 from sparsemill.files import read_json
 from sparsemill.losses.infonce import infonce
 from sparsemill.models.attention import use_lean_attention
+from sparsemill.models.buffers import refill_buffers
 from sparsemill.models.products import use_fast_linear
 from sparsemill.models.weights import loading, model_folder
 from sparsemill.progress import Progress
@@ -60,6 +61,7 @@ def _start(spec: CrossEncoderTraining) -> tuple[Any, Any]:
             folder, config=config, trust_remote_code=trust, dtype=torch.float32
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
+    refill_buffers(model)
     return model, tokenizer
 
 
