@@ -11,6 +11,8 @@ from configs import load
 from sentence_transformers.sparse_encoder import SparseEncoder
 from test_pair_teachers import save_classifier, save_t5
 from tiny import rows, save_language_model, texts
+from transformers import dynamic_module_utils
+from transformers.dynamic_module_utils import get_cached_module_file
 
 from sparsemill.errors import UserError
 from sparsemill.files import read_json, write_json
@@ -88,6 +90,7 @@ class OwnModelForMaskedLM(Turned, BertForMaskedLM):
 AUTO = ["AutoModel", "AutoModelForMaskedLM", "AutoModelForSequenceClassification", "AutoModelForSeq2SeqLM"]
 WEIGHTS: dict[str, Any] = {"kind": "hub", "id": "someone/own", "revision": "0" * 40}
 TRUSTED = WEIGHTS | {"trust_remote_code": True}
+PINNED = TRUSTED | {"code_revision": "1" * 40}
 LENGTHS: dict[str, Any] = {"query_length": 8, "document_length": 24}
 PAIRS: dict[str, Any] = {"training_set": "x", "steps": 1, "queries_per_step": 1, "documents_per_query": 2}
 LOADERS: dict[str, tuple[Callable[[Path], Any], Callable[[dict[str, Any]], Any]]] = {
@@ -202,15 +205,44 @@ def test_code_is_refused_where_nothing_allows_it(source: Path, tmp_path: Path) -
         load_encoder(tmp_path / "out", length=24, device="cpu")
 
 
-def test_code_of_another_repository_needs_a_commit_too(source: Path) -> None:
-    config = read_json(source / "config.json")
-    elsewhere = {name: f"someone/code--{place}" for name, place in config["auto_map"].items()}
-    write_json(source / "config.json", config | {"auto_map": elsewhere})
+def test_code_of_another_repository_needs_a_commit_too(tmp_path: Path) -> None:
+    source = save_language_model(tmp_path / "source")
+    add_code(source, repository="someone/code")
     with pytest.raises(UserError, match="its code is in someone/code; set `code_revision`"):
         code_options(backbone(TRUSTED).weights, source)
-    pinned = backbone(TRUSTED | {"code_revision": "1" * 40}).weights
+    pinned = backbone(PINNED).weights
     assert code_options(pinned, source) == {"trust_remote_code": True, "code_revision": "1" * 40}
     assert code_options(backbone(WEIGHTS).weights, source) == {"trust_remote_code": False}
+    assert code_options(None, source) == {"trust_remote_code": False}
+
+
+@pytest.mark.parametrize("auto_map", [["a/b--x.Y", None], {"AutoTokenizer": [None, "a/b--x.Y"]}])
+def test_so_does_code_of_a_tokenizer(source: Path, auto_map: Any) -> None:
+    settings = read_json(source / "tokenizer_config.json")
+    write_json(source / "tokenizer_config.json", settings | {"auto_map": auto_map})
+    with pytest.raises(UserError, match="its code is in a/b; set `code_revision`"):
+        code_options(backbone(TRUSTED).weights, source)
+
+
+@pytest.mark.parametrize("module", LOADERS)
+def test_every_model_takes_its_code_at_that_commit(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, loaded = LOADERS[module]
+    save(tmp_path / "source")
+    add_code(tmp_path / "source", repository="someone/code")
+    monkeypatch.setattr(f"sparsemill.{module}.model_folder", lambda weights: tmp_path / "source")
+    with pytest.raises(UserError, match="its code is in someone/code; set `code_revision`"):
+        loaded(TRUSTED)
+    asked = []
+
+    def fetched(repository: str, name: str, **options: Any) -> Any:
+        asked.append((repository, options["revision"]))
+        return get_cached_module_file(tmp_path / "source", name)
+
+    monkeypatch.setattr(dynamic_module_utils, "get_cached_module_file", fetched)
+    check_buffers(loaded(PINNED))
+    assert set(asked) == {("someone/code", "1" * 40)}
 
 
 def test_stages_are_told_of_it_and_no_others() -> None:

@@ -1,5 +1,7 @@
 """Where weights come from: an installed package, a local folder or the hub at a pinned revision."""
 
+import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -112,11 +114,11 @@ def model_folder(weights: Weights) -> Path:
     return folder
 
 
-def code_options(weights: Weights, folder: Path) -> dict[str, Any]:
+def code_options(weights: Weights | None, folder: Path) -> dict[str, Any]:
     """Options of `from_pretrained` about code that comes with the weights: none is run unless the config says so.
 
     Args:
-        weights: where the model comes from.
+        weights: where the model comes from; None: the pipeline trained it.
         folder: its files.
 
     Raises:
@@ -124,8 +126,9 @@ def code_options(weights: Weights, folder: Path) -> dict[str, Any]:
     """
     if not isinstance(weights, HubWeights) or not weights.trust_remote_code:
         return {"trust_remote_code": False}
-    sources = read_json(folder / "config.json").get("auto_map", {}).values()
-    elsewhere = sorted(source.split("--")[0] for source in sources if "--" in source)
+    settings = (folder / name for name in ("config.json", "tokenizer_config.json"))
+    maps = json.dumps([read_json(path).get("auto_map") for path in settings if path.is_file()])
+    elsewhere = sorted(re.findall('"([^"]+)--', maps))
     if elsewhere and weights.code_revision is None:
         raise UserError(
             f"{weights.id}: its code is in {elsewhere[0]}; set `code_revision` to a commit of that repository"

@@ -9,8 +9,8 @@ import torch
 from sparsemill.errors import UserError
 from sparsemill.models.buffers import refill_buffers
 from sparsemill.models.products import use_fast_linear
-from sparsemill.models.weights import loading, model_folder
-from sparsemill.study.models import CrossEncoderTeacher, HubWeights
+from sparsemill.models.weights import code_options, loading, model_folder
+from sparsemill.study.models import CrossEncoderTeacher
 from sparsemill.teachers.pair_model import Features, PairModel
 
 
@@ -35,13 +35,13 @@ class CrossEncoder(PairModel):
         if spec.weights is None and trained is None:
             raise ValueError("neither weights nor a trained model")
         folder = model_folder(spec.weights) if spec.weights is not None else Path(str(trained)) / "model"
-        trust = isinstance(spec.weights, HubWeights) and spec.weights.trust_remote_code
+        code = code_options(spec.weights, folder)
         dtype = torch.bfloat16 if spec.precision == "bf16" else torch.float32
         self.device, self.tokens_per_batch, self.max_length = device, spec.tokens_per_batch, spec.max_length
         with loading(folder, "cross-encoder"):
-            self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, **code)
             model, report = AutoModelForSequenceClassification.from_pretrained(
-                folder, trust_remote_code=trust, dtype=dtype, output_loading_info=True
+                folder, **code, dtype=dtype, output_loading_info=True
             )
         if report["missing_keys"]:
             raise UserError(f"{folder}: holds no {min(report['missing_keys'])}; not a trained sequence classifier")

@@ -11,9 +11,9 @@ from sparsemill.errors import UserError
 from sparsemill.models.batches import token_batches
 from sparsemill.models.buffers import refill_buffers
 from sparsemill.models.products import use_fast_linear
-from sparsemill.models.weights import loading, model_folder
+from sparsemill.models.weights import code_options, loading, model_folder
 from sparsemill.progress import Progress
-from sparsemill.study.models import DenseTeacher, HubWeights
+from sparsemill.study.models import DenseTeacher
 
 
 class DenseEncoder:
@@ -23,14 +23,14 @@ class DenseEncoder:
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
         folder = model_folder(spec.weights)
-        trust = isinstance(spec.weights, HubWeights) and spec.weights.trust_remote_code
+        code = code_options(spec.weights, folder)
         dtype = torch.bfloat16 if spec.precision == "bf16" else torch.float32
         self.spec, self.device = spec, device
         with loading(folder, "text encoder"):
-            self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=trust)
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, **code)
+            config = AutoConfig.from_pretrained(folder, **code)
             keep_layers(config, spec.layers, folder)
-            model: Any = AutoModel.from_pretrained(folder, config=config, trust_remote_code=trust, dtype=dtype)
+            model: Any = AutoModel.from_pretrained(folder, config=config, **code, dtype=dtype)
         refill_buffers(model)
         self.model = model.to(device).eval()
         use_fast_linear(self.model, fast=device == "cpu")

@@ -8,8 +8,8 @@ import torch
 from sparsemill.errors import UserError
 from sparsemill.models.buffers import refill_buffers
 from sparsemill.models.products import use_fast_linear
-from sparsemill.models.weights import loading, model_folder
-from sparsemill.study.models import HubWeights, MonoT5Teacher
+from sparsemill.models.weights import code_options, loading, model_folder
+from sparsemill.study.models import MonoT5Teacher
 from sparsemill.teachers.pair_model import Features, PairModel
 
 
@@ -24,12 +24,12 @@ class MonoT5(PairModel):
         from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
         folder = model_folder(spec.weights)
-        trust = isinstance(spec.weights, HubWeights) and spec.weights.trust_remote_code
+        code = code_options(spec.weights, folder)
         dtype = torch.bfloat16 if spec.precision == "bf16" else torch.float32
         self.spec, self.device, self.tokens_per_batch = spec, device, spec.tokens_per_batch
         with loading(folder, "T5"):
-            self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
-            model = AutoModelForSeq2SeqLM.from_pretrained(folder, trust_remote_code=trust, dtype=dtype)
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, **code)
+            model = AutoModelForSeq2SeqLM.from_pretrained(folder, **code, dtype=dtype)
         refill_buffers(model)
         vocabulary = self.tokenizer.get_vocab()
         for key in ("true_token", "false_token"):

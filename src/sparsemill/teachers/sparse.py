@@ -17,9 +17,9 @@ from sparsemill.models.formats import check_pooling, read_format
 from sparsemill.models.max_logits import max_logits
 from sparsemill.models.products import use_fast_linear
 from sparsemill.models.sum_activations import sum_activations
-from sparsemill.models.weights import loading, model_folder
+from sparsemill.models.weights import code_options, loading, model_folder
 from sparsemill.progress import Progress
-from sparsemill.study.models import HubWeights, SparseTeacher
+from sparsemill.study.models import SparseTeacher
 
 
 def _transformer_folder(folder: Path, spec: SparseTeacher) -> Path:
@@ -52,14 +52,12 @@ class SpladeEncoder:
         if spec.weights is None:
             raise ValueError("an experiment is no released model")
         folder = _transformer_folder(model_folder(spec.weights), spec)
-        trust = isinstance(spec.weights, HubWeights) and spec.weights.trust_remote_code
+        code = code_options(spec.weights, folder)
         dtype = torch.bfloat16 if spec.precision == "bf16" else torch.float32
         self.spec, self.device = spec, device
         with loading(folder, "masked language model"):
-            self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
-            model, report = AutoModelForMaskedLM.from_pretrained(
-                folder, trust_remote_code=trust, dtype=dtype, output_loading_info=True
-            )
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, **code)
+            model, report = AutoModelForMaskedLM.from_pretrained(folder, **code, dtype=dtype, output_loading_info=True)
         if report["missing_keys"]:
             raise UserError(f"{folder}: holds no {min(report['missing_keys'])}; a SPLADE needs its MLM head")
         refill_buffers(model)

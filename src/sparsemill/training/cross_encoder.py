@@ -20,9 +20,9 @@ from sparsemill.losses.infonce import infonce
 from sparsemill.models.attention import use_lean_attention
 from sparsemill.models.buffers import refill_buffers
 from sparsemill.models.products import use_fast_linear
-from sparsemill.models.weights import loading, model_folder
+from sparsemill.models.weights import code_options, loading, model_folder
 from sparsemill.progress import Progress
-from sparsemill.study.models import CrossEncoderTraining, HubWeights
+from sparsemill.study.models import CrossEncoderTraining
 from sparsemill.teachers.dense import keep_layers
 from sparsemill.training.checkpoints import last_checkpoint, mark_complete
 from sparsemill.training.data import TrainingData, load_data
@@ -53,14 +53,12 @@ def _start(spec: CrossEncoderTraining) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
     folder = model_folder(spec.weights)
-    trust = isinstance(spec.weights, HubWeights) and spec.weights.trust_remote_code
+    code = code_options(spec.weights, folder)
     with loading(folder, "text encoder"):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust, num_labels=1)
+        config = AutoConfig.from_pretrained(folder, num_labels=1, **code)
         keep_layers(config, spec.layers, folder)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            folder, config=config, trust_remote_code=trust, dtype=torch.float32
-        )
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
+        model = AutoModelForSequenceClassification.from_pretrained(folder, config=config, dtype=torch.float32, **code)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **code)
     refill_buffers(model)
     return model, tokenizer
 
