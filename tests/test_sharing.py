@@ -9,7 +9,8 @@ from configs import load, told
 
 from sparsemill.errors import UserError
 from sparsemill.study import edges, plan
-from sparsemill.study.models import Study
+from sparsemill.study.load import load_study
+from sparsemill.study.models import HubWeights, Study
 from sparsemill.study.revisions import check_revisions, unpinned
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
@@ -97,6 +98,20 @@ def test_weights_that_a_result_needs_must_be_pinned() -> None:
     assert unpinned(study) == ["a/b"]
     with pytest.raises(UserError, match=r"--config 'revisions=\{a/b: COMMIT\}'"):
         check_revisions(study)
+
+
+def test_the_registry_has_one_commit_of_a_repository_and_of_code() -> None:
+    study = load_study({"presets": []}, CONFIG)
+    kinds = (study.backbones, study.teachers, study.cross_encoders, study.released)
+    found = [getattr(entry, "weights", None) for kind in kinds for entry in kind.values()]
+    weights = [one for one in found if isinstance(one, HubWeights)]
+    assert len({(one.id, one.revision) for one in weights}) == len({one.id for one in weights}) > 10
+    trusted = {one.id: one.code_revision for one in weights if one.trust_remote_code}
+    assert set(trusted) == {
+        "Alibaba-NLP/gte-large-en-v1.5",
+        "opensearch-project/opensearch-neural-sparse-encoding-doc-v3-gte",
+    }
+    assert set(trusted.values()) == {"40ced75c3017eb27626c9d4ea981bde21a2662f4"}  # of Alibaba-NLP/new-impl, for both
 
 
 def test_revisions_pin_what_has_none() -> None:
