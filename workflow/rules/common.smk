@@ -74,6 +74,7 @@ sparse_systems = [
     *encoded_systems,
     *(name for name, teacher in study.teachers.items() if teacher.kind == "bm25"),
 ]
+score_files = [name for name, teacher in study.teachers.items() if teacher.kind == "scores"]
 embedded_systems = [name for name, teacher in study.teachers.items() if teacher.kind in ("dense", "sparse")]
 
 

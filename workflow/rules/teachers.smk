@@ -54,6 +54,34 @@ rule search_training_dense:
         command("search_dense")
 
 
+rule list_scored:
+    # What a file of scores has for the training queries, best first.
+    input:
+        unpack(parents("mining/{training_set}/{miner}")),
+        files=lambda wildcards: plan.score_files(study, wildcards.miner),
+    output:
+        manifest=path("mining/{training_set}/{miner}/manifest.json"),
+        run=path("mining/{training_set}/{miner}/run.trec"),
+    log:
+        path("logs/mining/{training_set}/{miner}.log"),
+    benchmark:
+        path("benchmarks/mining/{training_set}/{miner}.tsv")
+    wildcard_constraints:
+        miner=anyof(score_files),
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        inputs=inputs("mining/{training_set}/{miner}"),
+        out=out("mining/{training_set}/{miner}"),
+        key=key("mining/{training_set}/{miner}"),
+        spec=spec(specs.search_training, "training_set", "miner"),
+    shell:
+        command("list_scored")
+
+
 rule mine_candidates:
     # Candidate lists; the consistency filter keeps queries whose positive a miner finds.
     input:

@@ -7,7 +7,14 @@ from sparsemill.job import Job, main
 
 def run(job: Job) -> None:
     """Read the inputs `collection` and `run` (one or more, of the training queries); write `candidates.parquet`."""
-    from sparsemill.data.candidates import choose_queries, consistent_queries, mine, positives, write_candidates
+    from sparsemill.data.candidates import (
+        choose_queries,
+        consistent_queries,
+        listed_positives,
+        mine,
+        positives,
+        write_candidates,
+    )
     from sparsemill.data.collection import read_qrels
     from sparsemill.errors import UserError
     from sparsemill.retrieval.runs import RunFile
@@ -18,6 +25,9 @@ def run(job: Job) -> None:
     if not relevant:
         raise UserError(f"{job.input('collection')}: no query of split {spec['split']!r} is judged above 0")
     runs = [RunFile(folder / "run.trec") for folder in job.inputs["run"]]
+    if spec.get("scored_only"):
+        relevant, left = listed_positives(runs[0], relevant)
+        job.facts["positives_without_score"] = left
     kept = consistent_queries(runs, relevant, first=spec["filter_top"])
     chosen = sorted(choose_queries(kept, most=spec["max_queries"], seed=spec["seed"]))
     windows = [(window["top"], window["keep"]) for window in spec.get("windows", [])]

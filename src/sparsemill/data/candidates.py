@@ -1,6 +1,7 @@
 """Candidates of a training set: what a miner finds for each query, filtered, with the judged positives."""
 
 import hashlib
+import logging
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,8 @@ import pyarrow.parquet as pq
 from sparsemill.data.collection import Qrel
 from sparsemill.errors import UserError
 from sparsemill.retrieval.runs import Hit
+
+logger = logging.getLogger(__name__)
 
 SCHEMA = pa.schema(
     [
@@ -56,6 +59,28 @@ def positives(qrels: Iterable[Qrel]) -> dict[str, set[str]]:
         if qrel.relevance > 0:
             found.setdefault(qrel.query_id, set()).add(qrel.doc_id)
     return found
+
+
+def listed_positives(run: Run, relevant: Mapping[str, Collection[str]]) -> tuple[dict[str, set[str]], int]:
+    """Positives that a run has: no other document of its queries has a score.
+
+    Args:
+        run: hits of each query.
+        relevant: positives by query.
+
+    Returns:
+        Positives by query, without the queries that have none left, and how many positives are left out.
+
+    Raises:
+        UserError: no query is left.
+    """
+    found = {query: {hit.doc_id for hit in run.get(query, ())}.intersection(ids) for query, ids in relevant.items()}
+    left = sum(map(len, relevant.values())) - sum(map(len, found.values()))
+    if left:
+        logger.warning("%d judged positives have no score and are left out", left)
+    if not any(found.values()):
+        raise UserError(f"none of {len(relevant)} queries has a positive with a score; check the ids of the score file")
+    return {query: ids for query, ids in found.items() if ids}, left
 
 
 def consistent_queries(runs: Sequence[Run], relevant: Mapping[str, Collection[str]], *, first: int | None) -> list[str]:

@@ -88,10 +88,12 @@ def _mined(study: Study, name: str) -> Iterator[Reference]:
             yield f"{where}.sets", member, _plain(study), "training set that is no mixture"
     elif isinstance(entry, TrainingSet):
         yield f"{where}.collection", entry.collection, corpora(study), DOCUMENTS
-        siamese = [teacher for teacher, spec in study.teachers.items() if spec.kind in SIAMESE]
+        # What a file of scores lists has a score there; the documents of another miner beside it would have none.
+        kinds = [*SIAMESE, *(["scores"] if len(entry.searchers) == 1 else [])]
+        teachers = [teacher for teacher, spec in study.teachers.items() if spec.kind in kinds]
         for miner in entry.searchers:
-            what = f"experiment, released checkpoint or teacher of kind {', '.join(SIAMESE)}"
-            yield f"{where}.{'miners' if entry.miners else 'miner'}", miner, [*retrievers(study), *siamese], what
+            what = f"experiment, released checkpoint or teacher of kind {', '.join(kinds)}"
+            yield f"{where}.{'miners' if entry.miners else 'miner'}", miner, [*retrievers(study), *teachers], what
         if entry.false_negatives is not None:
             yield f"{where}.false_negatives.teacher", entry.false_negatives.teacher, study.teachers, "teacher"
 

@@ -3,7 +3,7 @@
 from sparsemill.study.models import SIAMESE, CrossEncoderTeacher, IdfFile, MixtureSet, SparseTeacher, Study, Training
 from sparsemill.study.retrieval_edges import Edges, embeddings_of, of_run
 from sparsemill.study.sharing import model_of
-from sparsemill.study.specs import miner_engine, miner_variant
+from sparsemill.study.specs import lists_scores, miner_engine, miner_variant
 from sparsemill.study.training_sets import judged, members
 
 
@@ -36,6 +36,8 @@ def of_embedding(study: Study, teacher: str, collection: str) -> Edges:
 def of_mining(study: Study, training_set: str, miner: str) -> Edges:
     """As a run of the miner on the judged pairs' collection."""
     collection = judged(study, training_set).collection
+    if lists_scores(study, miner):
+        return {"collection": [f"collections/{collection}"]}
     found = of_run(study, miner, miner_variant(study, miner), collection, miner_engine(study, miner))
     # The collection first, as the first release had it.
     return {"collection": found["collection"], **found}

@@ -43,8 +43,9 @@ class Mining(Model):
 
     miner: Name = Field(
         default="bm25",
-        description="who finds the candidates: a teacher of kind bm25, dense or sparse, a released checkpoint, or an "
-        "experiment (its model of seed 0)",
+        description="who finds the candidates: a teacher of kind bm25, dense or sparse, a released checkpoint, an "
+        "experiment (its model of seed 0), or, alone, a teacher of kind scores: what its file scores, best first; "
+        "positives without a score are left out",
     )
     miners: Annotated[list[Name] | None, LATER] = Field(
         default=None,

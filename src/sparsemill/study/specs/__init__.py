@@ -3,7 +3,16 @@
 A stage runs again when its slice changes, when its version here is raised, or when an input changes; not otherwise.
 """
 
-from sparsemill.study.specs.base import VERSIONS, Spec, in_two_phases, retrievers, system_engine, system_kind, variants
+from sparsemill.study.specs.base import (
+    VERSIONS,
+    Spec,
+    in_two_phases,
+    lists_scores,
+    retrievers,
+    system_engine,
+    system_kind,
+    variants,
+)
 from sparsemill.study.specs.measured import (
     bm25_teachers,
     evaluate_run,
@@ -84,6 +93,7 @@ __all__ = [
     "in_two_phases",
     "index_spec",
     "labels",
+    "lists_scores",
     "measure_engine_time",
     "measure_index_size",
     "measure_latency",

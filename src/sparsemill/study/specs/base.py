@@ -1,5 +1,6 @@
 """What specs are made with: versions of stages, kinds and engines of systems."""
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -7,6 +8,7 @@ from pydantic import BaseModel
 from sparsemill.study.models import (
     Experiment,
     Released,
+    ScoresTeacher,
     Study,
 )
 
@@ -19,6 +21,7 @@ VERSIONS = {
     "score_teacher": 1,
     "normalize_scores": 1,
     "aggregate_scores": 1,
+    "list_scored": 1,
     "mine_candidates": 2,
     "find_false_negatives": 1,
     "count_pairs": 1,
@@ -58,6 +61,16 @@ Spec = dict[str, Any]
 def dump(model: BaseModel, **options: Any) -> Spec:
     dumped: Spec = model.model_dump(mode="json", **options)
     return dumped
+
+
+def lists_scores(study: Study, miner: str) -> bool:
+    """Whether a miner is a file of scores, which nothing searches with."""
+    return isinstance(study.teachers.get(miner), ScoresTeacher)
+
+
+def score_file(study: Study, teacher: ScoresTeacher) -> Spec:
+    """The teacher as configured, its path from the working folder."""
+    return {**dump(teacher), "path": (Path(study.data) / teacher.path).as_posix()}
 
 
 def versioned(stage: str, spec: Spec) -> Spec:

@@ -6,10 +6,20 @@ from sparsemill.study.models import (
     Pretraining,
     Pruning,
     Released,
+    ScoresTeacher,
     Study,
     Training,
 )
-from sparsemill.study.specs.base import Spec, dump, identity, retrievers, system_engine, system_kind, versioned
+from sparsemill.study.specs.base import (
+    Spec,
+    dump,
+    identity,
+    retrievers,
+    score_file,
+    system_engine,
+    system_kind,
+    versioned,
+)
 from sparsemill.study.training_sets import judged
 
 SERVED = {"query_cut", "heap_factor"}
@@ -129,6 +139,10 @@ def miner_engine(study: Study, miner: str) -> str:
 def search_training(study: Study, training_set: str, miner: str) -> Spec:
     """A miner's run over the training queries."""
     chosen = judged(study, training_set)
+    teacher = study.teachers.get(miner)
+    if isinstance(teacher, ScoresTeacher):
+        spec = {**identity(miner, "fixed", chosen.collection, "listed"), "scorer": score_file(study, teacher)}
+        return versioned("list_scored", {**spec, "split": chosen.split, "depth": chosen.depth})
     spec = search(study, miner, miner_variant(study, miner), chosen.collection, miner_engine(study, miner))
     return {**spec, "split": chosen.split, "depth": chosen.depth}
 

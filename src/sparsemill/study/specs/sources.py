@@ -13,7 +13,7 @@ from sparsemill.study.models import (
     SplitOf,
     Study,
 )
-from sparsemill.study.specs.base import Spec, dump, versioned
+from sparsemill.study.specs.base import Spec, dump, score_file, versioned
 from sparsemill.study.specs.retrieval import queries
 
 
@@ -80,10 +80,8 @@ def score_teacher(study: Study, teacher: str, shard: str) -> Spec:
     chosen = study.teachers[teacher]
     spec: Spec = {"teacher": teacher, "shard": int(shard), "shards": study.shards}
     if chosen.kind not in SIAMESE:
-        spec["scorer"] = dump(chosen)
+        spec["scorer"] = score_file(study, chosen) if isinstance(chosen, ScoresTeacher) else dump(chosen)
         spec["device"] = study.device
-    if isinstance(chosen, ScoresTeacher):
-        spec["scorer"]["path"] = (Path(study.data) / chosen.path).as_posix()
     return versioned("score_teacher", spec)
 
 

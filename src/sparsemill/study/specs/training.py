@@ -6,7 +6,7 @@ from sparsemill.study.models import (
     Study,
     Training,
 )
-from sparsemill.study.specs.base import Spec, dump, identity, versioned
+from sparsemill.study.specs.base import Spec, dump, identity, lists_scores, versioned
 from sparsemill.study.specs.retrieval import code
 from sparsemill.study.training_sets import judged, members
 
@@ -14,9 +14,10 @@ from sparsemill.study.training_sets import judged, members
 def mine_candidates(study: Study, training_set: str) -> Spec:
     """The training set as configured, without what is left out after mining; `top` means nothing beside windows."""
     chosen = judged(study, training_set)
-    return versioned(
-        "mine_candidates", dump(chosen, exclude={"false_negatives"} | ({"top"} if chosen.windows else set()))
-    )
+    spec = dump(chosen, exclude={"false_negatives"} | ({"top"} if chosen.windows else set()))
+    if any(lists_scores(study, miner) for miner in chosen.searchers):
+        spec["scored_only"] = True
+    return versioned("mine_candidates", spec)
 
 
 def count_pairs(study: Study, training_set: str) -> Spec:
