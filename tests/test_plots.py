@@ -75,6 +75,15 @@ def test_a_figure_without_a_value_is_refused() -> None:
         plots.points(FIGURE.model_copy(update={"y": "AP"}), FRAME, engines=ENGINES)
 
 
+def test_the_base_of_a_sweep_is_a_point_of_its_curve_in_its_place() -> None:
+    figure = FIGURE.model_copy(update={"systems": ["bm25", "s--lambda_d-1", "s--lambda_d-0.1"]})
+    drawn = plots.tradeoff(figure, FRAME, engines=ENGINES, bases={"bm25": "s--lambda_d-0.5"})
+    assert {text.get_text() for text in drawn.axes[0].texts} == {"0.1", "0.5", "1"}
+    (curve,) = [line for line in drawn.axes[0].lines if line.get_marker() == "o"]
+    assert curve.get_xdata().tolist() == [4.0, 1.0, 2.0]
+    plt.close(drawn)
+
+
 def test_a_member_of_a_curve_is_named_by_its_value_alone() -> None:
     labels = {"s--lambda_d-0.1": "lambda_d-0.1", "ours": "Ours"}
     assert plots._label("s--lambda_d-0.1", labels, in_curve=True) == "0.1"

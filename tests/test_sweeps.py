@@ -54,6 +54,14 @@ def test_a_sweeps_label_is_for_the_figures_that_show_it() -> None:
     )
 
 
+def test_the_base_of_one_key_is_a_point_of_the_figure() -> None:
+    study = load(sweep=["lambda-idf"], presets=["demo"])
+    assert specs.plot_figure(study, "sweep-lambda-idf")["bases"] == {"ours": "lambda-idf--lambda_d-0.02"}
+    assert specs.plot_figure(study, "effectiveness-flops")["bases"] == {}
+    several = load(sweep={"lambda_d": [1e-3, 0.1], "temperature": [1, 2]})
+    assert specs.plot_figure(several, "sweep-ours")["bases"] == {}
+
+
 def test_members_share_everything_upstream() -> None:
     study = load(sweep=grid_of({"regulariser.lambda_d": [0.1, 0.2]}))
     one, other = (f"models/ours--lambda_d-{value}/seed-0" for value in (0.1, 0.2))

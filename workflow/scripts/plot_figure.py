@@ -27,7 +27,8 @@ def draw_tradeoff(job: Job, figure: Any) -> Any:
 
     frame = with_groups(pd.read_parquet(job.input("tidy") / "results.parquet"), job.spec.get("groups", {}))
     published = [PublishedCurve.of(curve) for curve in job.spec.get("published", [])]
-    return tradeoff(figure, frame, engines=job.spec["engines"], labels=job.spec["labels"], published=published)
+    names = {name: job.spec[name] for name in ("engines", "labels", "bases")}
+    return tradeoff(figure, frame, **names, published=published)
 
 
 def draw_sweep(job: Job, figure: Any) -> Any:

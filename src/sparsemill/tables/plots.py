@@ -62,12 +62,21 @@ def _std(values: Sequence[float]) -> float:
 
 
 def curves(found: Sequence[Point]) -> list[list[Point]]:
-    """Points with a cost; those of a sweep that differ in their last key only are together, in the figure's order."""
+    """Points with a cost; those of a sweep that differ in their last key only are together, numbers in their order."""
     groups: dict[str, list[Point]] = {}
     for point in found:
         if point.x is not None:
             groups.setdefault(_curve(point.system), []).append(point)
-    return list(groups.values())
+    return [sorted(group, key=_number) if _are_numbers(group) else group for group in groups.values()]
+
+
+def _number(point: Point) -> float:
+    return float(_value(point.system))
+
+
+def _are_numbers(group: Sequence[Point]) -> bool:
+    """Whether the values of a curve have an order, and so a line between them a meaning."""
+    return all(_is_number(_value(point.system)) for point in group)
 
 
 def _curve(system: str) -> str:
@@ -80,6 +89,7 @@ def tradeoff(
     *,
     engines: Mapping[str, str],
     labels: Mapping[str, str] | None = None,
+    bases: Mapping[str, str] | None = None,
     published: Sequence[PublishedCurve] = (),
 ) -> Any:
     """Effectiveness against cost; systems without the cost are horizontal lines.
@@ -89,13 +99,17 @@ def tradeoff(
         frame: see `sparsemill.tables.tidy`.
         engines: system -> engine whose run feeds the figure.
         labels: system -> text beside its point, where it is not the system's name.
+        bases: base of a sweep -> what it would be called as a point of it, which it then is.
         published: published curves; those on other collections get a panel of their own.
 
     Returns:
         A matplotlib Figure.
     """
     labels = labels or {}
-    found = points(figure, frame, engines=engines)
+    named = bases or {}
+    found = [
+        point._replace(system=named.get(point.system, point.system)) for point in points(figure, frame, engines=engines)
+    ]
     here = [curve for curve in published if curve.collection == figure.collection]
     beside = [curve for curve in published if curve.collection != figure.collection]
     with mpl.rc_context(STYLE):
@@ -145,7 +159,7 @@ def _draw_curve(axes: Any, group: Sequence[Point], number: int, labels: Mapping[
         markeredgecolor="white",
         markeredgewidth=0.8,
         linewidth=1.4,
-        linestyle="-" if all(_is_number(_value(point.system)) for point in group) else "none",
+        linestyle="-" if _are_numbers(group) else "none",
         elinewidth=0.8,
         capsize=2,
         label=_curve_label(group[0].system, labels) if len(group) > 1 else None,
@@ -164,7 +178,6 @@ def _value(member: str) -> str:
 
 
 def _is_number(value: str) -> bool:
-    """Whether values of its kind have an order, and so a line between them a meaning."""
     try:
         float(value)
     except ValueError:

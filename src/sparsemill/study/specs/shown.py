@@ -1,7 +1,8 @@
 """Specs of tables, figures, pages, verdicts and the MLflow mirror."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from sparsemill.study.derived import labels as parts
 from sparsemill.study.groups import shares
 from sparsemill.study.models import (
     SIAMESE,
@@ -42,6 +43,17 @@ def _sweep_labels(study: Study, systems: Iterable[str]) -> dict[str, str]:
     """Of sweeps with a point among `systems`."""
     named = {name: sweep.label for name, sweep in study.sweeps.items() if sweep.label}
     return {name: label for name, label in named.items() if any(s.startswith(f"{name}{MEMBER}") for s in systems)}
+
+
+def _bases(study: Study, systems: Sequence[str]) -> dict[str, str]:
+    """Base of a sweep of one key -> its name as a point, where the base is shown beside points."""
+    found: dict[str, str] = {}
+    for name, sweep in study.sweeps.items():
+        if sweep.base in systems and any(system.startswith(f"{name}{MEMBER}") for system in systems):
+            own = sweep_points(study, name).get(sweep.base, {})
+            if len(own) == 1:
+                found.setdefault(sweep.base, MEMBER.join([name, *parts(own)]))
+    return found
 
 
 def _groups(study: Study, names: Iterable[str]) -> Spec:
@@ -94,7 +106,7 @@ def plot_figure(study: Study, figure: str) -> Spec:
     """The figure as configured."""
     chosen = study.figures[figure]
     names = _labels(study, chosen.systems) | _sweep_labels(study, chosen.systems)
-    spec: Spec = {"name": figure, "figure": dump(chosen), "labels": names}
+    spec: Spec = {"name": figure, "figure": dump(chosen), "labels": names, "bases": _bases(study, chosen.systems)}
     spec |= _groups(study, [chosen.collection])
     if chosen.sweep is not None:
         settings = sweep_points(study, chosen.sweep)
