@@ -111,6 +111,7 @@ BAD = [
         "'dev' name 5 unknown queries: 'x0', 'x1', 'x2', ...",
     ),
     (DOCUMENTS, QUERIES, {"test": [Qrel("q1", "d1", 1), Qrel("q1", "d1", 2)]}, "'d1' is judged 1 and 2"),
+    (DOCUMENTS, QUERIES, {"test": [Qrel("q1", "d1", 5_000_000_000)]}, "'d1': judgement 5000000000 is not from -10"),
 ]
 
 

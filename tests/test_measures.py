@@ -111,6 +111,12 @@ def test_all_measures_agree_with_trec_eval_on_ties_grades_and_negative_judgement
             assert values["MRR@10"] == pytest.approx(first if first >= 1 / 10 else 0)
 
 
+def test_query_with_judgements_below_minus_one_alone_counts_zero() -> None:
+    qrels = [Qrel("q1", "a", 1), Qrel("q2", "a", -2), Qrel("q2", "b", -2)]  # -2 is a level of TREC's web tracks
+    found = evaluate({"q1": ranked("a"), "q2": ranked("a", "b")}, qrels, ["nDCG@10", "AP"])
+    assert found.means == pytest.approx({"nDCG@10": 0.5, "AP": 0.5})
+
+
 def test_ties_of_mrr_with_a_cutoff_are_those_of_trec_eval_too() -> None:
     tied: Run = {"q1": [Hit("a", 1.0), Hit("z", 1.0)]}
     assert evaluate(tied, [Qrel("q1", "a", 1)], ["MRR@10", "MRR"]).means == {"MRR@10": 0.5, "MRR": 0.5}

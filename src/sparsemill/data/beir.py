@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sparsemill.data.collection import Document, Qrel, Query, Source, check_split
+from sparsemill.data.collection import Document, Qrel, Query, Source, check_relevance, check_split
 from sparsemill.errors import UserError
 
 _HEADER = ["query-id", "corpus-id", "score"]
@@ -86,8 +86,10 @@ def _judgements(path: Path) -> Iterator[Qrel]:
     for place, line in lines:
         try:
             query_id, doc_id, score = line.split("\t")
-            yield Qrel(query_id, doc_id, int(score))
+            qrel = Qrel(query_id, doc_id, int(score))
         except ValueError:
             raise UserError(
                 f"{place}: must be a query id, a document id and a whole number, separated by tabs, not {line[:60]!r}"
             ) from None
+        check_relevance(place, qrel.relevance)
+        yield qrel

@@ -24,6 +24,8 @@ QUERIES = pa.schema([("id", pa.string()), ("text", pa.string())])
 QRELS = pa.schema(
     [("split", pa.string()), ("query_id", pa.string()), ("doc_id", pa.string()), ("relevance", pa.int32())]
 )
+# TREC's levels go from -2 to 4, some sets' to some hundreds; trec_eval counts up to the largest, so it must be small.
+_LOWEST, _HIGHEST = -10, 1000
 # Ids are written one per line elsewhere, so no character that some reader takes for the end of a line.
 _BAD_ID = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -49,7 +51,7 @@ class Query(NamedTuple):
 
 
 class Qrel(NamedTuple):
-    """A judgement: 0 is not relevant, larger is more relevant."""
+    """A judgement: 0 and less is not relevant, larger is more relevant."""
 
     query_id: str
     doc_id: str
@@ -97,7 +99,7 @@ def write_collection(
 
     Raises:
         UserError: no documents; an empty or repeated id, or one with control characters; text that is not Unicode; a
-            judgement of an unknown document or query, or two that contradict each other.
+            judgement of an unknown document or query, one outside -10 to 1000, or two that contradict each other.
     """
     document_ids, empty = _write_documents(folder / "corpus.parquet", documents)
     query_ids: set[str] = set()
@@ -175,6 +177,16 @@ def check_split(source: object, split: str, splits: Iterable[str]) -> None:
         raise UserError(f"{source}: no split {split!r}; its splits are: {', '.join(known) or '(none)'}")
 
 
+def check_relevance(place: str, relevance: int) -> None:
+    """Refuse a judgement that is no level of relevance.
+
+    Raises:
+        UserError: `relevance` is outside -10 to 1000.
+    """
+    if not _LOWEST <= relevance <= _HIGHEST:
+        raise UserError(f"{place}: judgement {relevance} is not from {_LOWEST} to {_HIGHEST}; scale the judgements")
+
+
 def check_counts(facts: Mapping[str, Any], *, split: str, expected: Mapping[str, int]) -> None:
     """Compare what `write_collection` found with the counts that the config expects.
 
@@ -233,6 +245,7 @@ def _distinct(split: str, qrels: Sequence[Qrel]) -> Iterator[Qrel]:
     seen: dict[tuple[str, str], int] = {}
     for qrel in qrels:
         pair = (qrel.query_id, qrel.doc_id)
+        check_relevance(f"qrels of split {split!r}: query {pair[0]!r}, document {pair[1]!r}", qrel.relevance)
         known = seen.setdefault(pair, qrel.relevance)
         if known != qrel.relevance:
             raise UserError(

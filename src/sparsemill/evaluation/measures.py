@@ -97,7 +97,8 @@ def evaluate(run: Run, qrels: Iterable[Qrel], measures: Sequence[str], *, releva
     parsed = {parse_measure(name, relevance=relevance): name for name in measures}
     judged: dict[str, dict[str, int]] = {}
     for qrel in qrels:
-        judged.setdefault(qrel.query_id, {})[qrel.doc_id] = qrel.relevance
+        # trec_eval takes less than 0 for 0; pytrec_eval crashes where all judgements of a query are less than -1.
+        judged.setdefault(qrel.query_id, {})[qrel.doc_id] = max(qrel.relevance, 0)
     _check_overlap(run, judged)
     scores = {query: trec_eval_order(run[query]) for query in judged if run.get(query)}
     per_query: dict[str, dict[str, float]] = {query: {} for query in sorted(judged)}
