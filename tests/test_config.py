@@ -105,7 +105,7 @@ def test_order_of_entries_means_nothing() -> None:
 def test_single_values_win_and_mappings_merge(tmp_path: Path) -> None:
     (tmp_path / "papers").mkdir()
     (tmp_path / "papers" / "p.yaml").write_text("depth: 5\nshards: 3\ntracking: {experiment: p}\n")
-    study = load_study({"presets": ["p"], "depth": 7, "tracking": {"live": False}}, tmp_path)
+    study = load_study({"presets": ["p"], "depth": 7, "measures": ["AP"], "tracking": {"live": False}}, tmp_path)
     assert (study.depth, study.shards) == (7, 3)
     assert (study.tracking.experiment, study.tracking.live) == ("p", False)
 
@@ -187,6 +187,18 @@ def test_figures_and_expected_values_that_nothing_measures() -> None:
 @pytest.mark.parametrize("measure", ["nDCG10", "R", "Recall@10", "nDCG@0", ""])
 def test_bad_measures_of_runs(measure: str) -> None:
     assert told(measures=[measure]).startswith(f"config: measures: {measure!r} is no measure of runs; valid: nDCG, ")
+
+
+def test_measures_that_look_beyond_the_depth_of_a_run() -> None:
+    message = told(measures=["nDCG@10", "R@1000"], depth=200)
+    assert message.startswith("config: measures: R@1000 looks at 1000 documents, but runs keep 200 (`depth`); raise")
+    assert "R@100 looks at 100" in told(depth=99)
+    assert load(measures=["nDCG@10", "MRR@10", "R@100", "AP"], depth=100).depth == 100
+
+
+def test_the_measure_that_extremes_are_picked_by_is_measured() -> None:
+    page = {"extends": "pydocs", "pick": "extremes", "measure": "MAP@20"}
+    assert told(explanations={"e": page}).startswith("config: explanations.e.measure: queries are picked by AP@20, ")
 
 
 def test_a_measure_twice() -> None:

@@ -19,6 +19,7 @@ PAPERS = {
     "presets": ["inference_free", "splade_pp"],
     "scale": "paper",
     "measures": ["nDCG@10", "MRR@10", "R@100", "R@1000"],
+    "depth": 1000,
 }
 BEIR = {
     *("trec-covid", "nfcorpus", "nq", "hotpotqa", "fiqa", "arguana", "touche", "dbpedia", "scidocs", "fever"),

@@ -77,7 +77,7 @@ def test_text_that_is_a_number_changes_nothing(before: dict[str, str]) -> None:
 
 
 def test_measures(before: dict[str, str]) -> None:
-    more = ["nDCG@10", "MRR@10", "R@100", "R@1000", "AP", "P@5"]
+    more = ["nDCG@10", "MRR@10", "R@100", "AP", "P@5"]
     assert kinds(changed(before, setting("measures", value=more))) == {"evaluations"}
 
 

@@ -119,7 +119,7 @@ def test_a_row_of_a_training_set_asks_for_its_counts_and_no_model() -> None:
     }
     made = edges.closure(chosen, ["tables/sources"])
     assert not [key for key in made if key.startswith(("models/", "evaluations/", "scores/"))]
-    mixture = load_study({"presets": ["inference_free"], "scale": "paper", "measures": MEASURES}, CONFIG)
+    mixture = load_study({"presets": ["inference_free"], "scale": "paper", "measures": MEASURES, "depth": 1000}, CONFIG)
     assert plan.pair_counts(mixture)[-1] == "training_pairs/inference-free-mined"
     assert len(edges.upstream(mixture, plan.pair_counts(mixture)[-1])["candidates"]) == 13
     assert specs.count_pairs(mixture, "inference-free-mined")["splits"] == ["train"] * 13

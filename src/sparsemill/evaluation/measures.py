@@ -50,6 +50,12 @@ def is_ranking_measure(name: str) -> bool:
     return match is not None and match["family"] in _FAMILIES and not _lacks_cutoff(match)
 
 
+def cutoff(name: str) -> int | None:
+    """The rank at which a measure of rankings ends; None: at the run's end, or it is another measure."""
+    match = _NAME.fullmatch(name) if is_ranking_measure(name) else None
+    return int(match["cutoff"]) if match and match["cutoff"] else None
+
+
 def _lacks_cutoff(match: re.Match[str]) -> bool:
     return _FAMILIES[match["family"]][1] and match["cutoff"] is None
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from sparsemill.errors import UserError
-from sparsemill.evaluation.measures import KNOWN, is_ranking_measure
+from sparsemill.evaluation.measures import KNOWN, cutoff, is_ranking_measure
 from sparsemill.study.groups import members
 from sparsemill.study.hints import nearest
 from sparsemill.study.models import Study
@@ -109,11 +109,29 @@ def _check_tests(study: Study) -> None:
             raise UserError(f"{where}: rows are compared on {table.test_measure}, but no column shows it; add a column")
 
 
+def _check_explanations(study: Study) -> None:
+    for name, page in study.explanations.items():
+        if page.pick == "extremes" and page.measure not in study.measures:
+            raise UserError(
+                f"config: explanations.{name}.measure: queries are picked by {page.measure}, which is not among "
+                "`measures`; add it"
+            )
+
+
 def check_measures(study: Study) -> None:
-    """Raise a UserError for a measure that does not exist, or that is shown but not measured."""
+    """Raise a UserError for a measure that does not exist, or that is shown but not measured.
+
+    A cutoff beyond the depth of the runs is refused too: R@1000 of 200 documents would be R@200.
+    """
     for measure in study.measures:
         if not is_ranking_measure(measure):
             raise UserError(f"config: measures: {measure!r} is no measure of runs; valid: {KNOWN}")
+        if (cutoff(measure) or 0) > study.depth:
+            raise UserError(
+                f"config: measures: {measure} looks at {cutoff(measure)} documents, but runs keep {study.depth} "
+                f"(`depth`); raise `depth`, or set `measures` without it"
+            )
     for use in uses(study):
         _check_shown(use.where, use.measure, study)
     _check_tests(study)
+    _check_explanations(study)

@@ -139,7 +139,9 @@ class Explanation(Model):
         description="hash: queries chosen by hash of the id; extremes: the best and the worst ones of the first "
         "system, against the second one if there is one",
     )
-    measure: Annotated[str, LATER] = Field(default="nDCG@10", description="by which `pick: extremes` judges queries")
+    measure: Annotated[Measure, LATER] = Field(
+        default="nDCG@10", description="by which `pick: extremes` judges queries"
+    )
 
 
 class Expected(Model):
