@@ -75,6 +75,23 @@ def test_a_second_build_sends_nothing_and_a_broken_one_is_completed(
         assert len(cluster.indexes[str(NAME)].documents) == 4
 
 
+def test_a_build_that_was_cut_short_while_it_merged_is_finished(
+    cluster: Cluster, shard: Path, tmp_path: Path, slept: list[float]
+) -> None:
+    with running(cluster) as address:
+        spec = entry(address)
+        for broken in (("POST", "_forcemerge"), ("PUT", "_settings")):
+            cluster.failures.append((*broken, 500))
+            with pytest.raises(UserError, match="answered 500"):
+                build(tmp_path / "index", [shard], spec)
+        cluster.failures.append(("POST", "_forcemerge", 504))  # of a proxy that waits less long than a merge takes
+        assert build(tmp_path / "index", [shard], spec) == (4, 6)
+    assert cluster.bulks == [IDS]
+    assert slept == [0.5]
+    assert cluster.indexes[str(NAME)].merged_to == 1
+    assert cluster.indexes[str(NAME)].settings["refresh_interval"] is None
+
+
 def test_older_versions_are_deleted_and_other_indexes_are_not(cluster: Cluster, shard: Path, tmp_path: Path) -> None:
     newer, other = index_name("test", "indexes/Ours/seed-0/x/os", "two"), index_name("test", "indexes/ours", "one")
     with running(cluster) as address:

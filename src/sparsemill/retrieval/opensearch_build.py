@@ -1,6 +1,6 @@
 """Ingest into OpenSearch: bounded bulk requests, sent again after rejections; what is there already is not sent twice.
 
-opensearch-py's own bulk helper waits after 429 only; here 502 and 503 of a request or of a single document count too.
+opensearch-py's own bulk helper waits after 429 only; here 502 to 504 of a request or a single document count too.
 """
 
 import time
@@ -154,7 +154,8 @@ def build_opensearch(
             cluster.call(lambda client: client.indices.create(index=index, body=index_body(spec)))
         total = inventory.statistics.documents
         _ingest(cluster, index, _documents(shards, names), total, connection)
-        _finish(cluster, index, spec["segments"])
+    # Also where the documents are complete: the build that sent them may have been cut short since.
+    _finish(cluster, index, spec["segments"])
     found = count(cluster, index)
     check_statistics(found, inventory.statistics)
     _delete_older(cluster, name)

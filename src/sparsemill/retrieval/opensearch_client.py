@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from sparsemill.errors import UserError
 
-RETRIED = (429, 502, 503)
-"""Answers after which a request is sent again: too many requests, and a node or proxy that is not there for now."""
+RETRIED = (429, 502, 503, 504)
+"""Answers after which a request is sent again: too many of them, or a node or proxy that is not there or too slow."""
 
 _LOCAL = ("localhost", "127.0.0.1")
 _CONNECTIONS = 128

@@ -75,7 +75,7 @@ class OpenSearchEngine(Cluster):
         default="OPENSEARCH", description="X: user and password are the environment variables X_USER and X_PASSWORD"
     )
     bulk_mib: float = Field(default=10.0, gt=0, le=100, description="MiB sent at once, at most")
-    retries: int = Field(default=6, ge=0, le=20, description="further tries after answers 429, 502 and 503")
+    retries: int = Field(default=6, ge=0, le=20, description="further tries after answers 429, 502, 503 and 504")
     field: Literal["rank_features", "sparse_vector"] = Field(
         default="rank_features", description="how vectors are stored; sparse_vector needs OpenSearch 3.3"
     )
