@@ -191,7 +191,7 @@ def test_a_load_generator_gets_the_requests_of_search(
     monkeypatch.setenv("OPENSEARCH_USER", "admin")
     monkeypatch.setenv("OPENSEARCH_PASSWORD", "secret")
     with running(cluster) as address:
-        spec = entry(address, query="two_phase")
+        spec = entry(address, query="two_phase", ca_file="authority.pem", verify=False)
         build(tmp_path / "index", [shard], spec)
         target = open_cluster(tmp_path / "index", spec, spec).target(queries, 10)
         request = Target(**target | {"bodies": [body.encode() for body in target["bodies"]]})
@@ -199,3 +199,4 @@ def test_a_load_generator_gets_the_requests_of_search(
         served = asyncio.run(send(request, Burst(clients=2, requests=6, seconds=30)))
         assert len(served.milliseconds) == len(cluster.log) - before == 6
     assert len(target["bodies"]) == 2
+    assert (request.ca_file, request.verify) == ("authority.pem", False)

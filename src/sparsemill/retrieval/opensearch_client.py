@@ -55,6 +55,7 @@ class Connection:
     Attributes:
         address: of the cluster.
         retries: further tries after the answers in `RETRIED`.
+        trust: `verify` and `ca_file`, of those settings.
 
     Raises:
         UserError: the package is missing, credentials are incomplete, or nobody answers.
@@ -69,6 +70,7 @@ class Connection:
         logging.getLogger("opensearch").setLevel(logging.CRITICAL)
         self.address: str = settings["address"]
         self.retries: int = settings["retries"]
+        self.trust: dict[str, Any] = {key: settings[key] for key in ("verify", "ca_file")}
         self._login = _credentials(settings["credentials"], self.address)
         self._errors = opensearchpy.exceptions
         secure = {"verify_certs": settings["verify"], "ssl_show_warn": False, "ca_certs": settings["ca_file"]}

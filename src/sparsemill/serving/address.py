@@ -35,6 +35,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--credentials", metavar="X", help="user and password are the environment variables X_USER and X_PASSWORD"
     )
+    parser.add_argument("--ca-file", metavar="FILE", help="certificates to trust (default: those of the system)")
     return parser.parse_args(argv)
 
 
@@ -59,10 +60,9 @@ def _bodies(path: Path) -> list[str]:
 
 
 def _measure(given: argparse.Namespace) -> dict[str, float]:
-    headers = _headers(given.credentials)
+    same = {"headers": _headers(given.credentials), "repeatable": False, "ca_file": given.ca_file}
     targets: dict[str, dict[str, Any]] = {
-        name: {"urls": [url], "bodies": _bodies(Path(file)), "headers": headers, "repeatable": False}
-        for name, url, file in given.ask
+        name: {"urls": [url], "bodies": _bodies(Path(file)), **same} for name, url, file in given.ask
     }
     for name in (NOTHING, given.baseline):
         if name not in targets:

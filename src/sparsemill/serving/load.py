@@ -6,6 +6,7 @@ It runs as a process of its own, knows nothing of engines, and can talk to any H
 import asyncio
 import gc
 import itertools
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -24,12 +25,16 @@ class Target(NamedTuple):
         bodies: of the requests, taken in turn.
         headers: of every request, beside `Content-Type: application/json`.
         repeatable: the same request must always get the same bytes back.
+        ca_file: certificates to trust (None: those of the system).
+        verify: check the server's certificate.
     """
 
     urls: Sequence[str]
     bodies: Sequence[bytes]
     headers: Mapping[str, str] = {}
     repeatable: bool = True
+    ca_file: str | None = None
+    verify: bool = True
 
 
 class Burst(NamedTuple):
@@ -61,9 +66,10 @@ async def send(target: Target, burst: Burst) -> Served:
     """Send a burst of requests.
 
     Raises:
-        UserError: a request failed or was refused, or the same request got two different answers.
+        UserError: a request failed or was refused, the same request got two different answers, or `ca_file` holds no
+            certificates.
     """
-    connector = aiohttp.TCPConnector(limit=burst.clients)
+    connector = aiohttp.TCPConnector(limit=burst.clients, ssl=_trusted(target))
     timeout = aiohttp.ClientTimeout(total=burst.timeout)
     headers = {"Content-Type": "application/json", **target.headers}
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session:
@@ -76,6 +82,15 @@ async def send(target: Target, burst: Burst) -> Served:
         finally:
             if collecting:
                 gc.enable()
+
+
+def _trusted(target: Target) -> ssl.SSLContext | bool:
+    if not target.verify or target.ca_file is None:
+        return target.verify
+    try:
+        return ssl.create_default_context(cafile=target.ca_file)
+    except OSError as error:
+        raise UserError(f"{target.ca_file}: cannot be read as certificates: {error.strerror or error}") from None
 
 
 async def _loop(session: aiohttp.ClientSession, target: Target, burst: Burst, seen: dict[int, bytes]) -> Served:
