@@ -17,6 +17,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from sparsemill.data.collection import Document, Qrel, Query, write_collection
 from sparsemill.errors import UserError
 from sparsemill.files import read_json, write_json
+from sparsemill.retrieval.opensearch import OpenSearchIndex
 from sparsemill.retrieval.query_encoder import QueryEncoder
 from sparsemill.retrieval.runs import read_run
 from sparsemill.retrieval.vectors import Shard, write_shard
@@ -249,7 +250,42 @@ def test_latency_of_two_kinds_of_query_by_the_command(
         ]
         assert main([*place, *asked, *little]) == 0
         assert main([*place, *asked[:-1], "exact", *little]) == 2
+        monkeypatch.setattr(OpenSearchIndex, "_bodies", lambda *_: iter([None]))
+        assert main([*place, *asked, *little]) == 2
     records = read_json(tmp_path / "times.json")
     assert [record["engine"] for record in records] == ["os", "os-2phase", "fixed"]
     assert all(record["requests"] == 6 for record in records)
-    assert "exact: no entry of `engines` of kind opensearch" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "--engines: no engine of kind opensearch 'exact'; valid: os, os-2phase" in told
+    assert "ours: no query of pydocs has a token" in told
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"--configfile": "none.yaml"}, "none.yaml: no such file"),
+        ({"--configfile": "list.yaml"}, "list.yaml: expected a mapping of sections"),
+        ({"--configfile": "broken.yaml"}, "broken.yaml: not YAML: "),
+        ({"--configfile": "latin.yaml"}, "latin.yaml: not YAML: "),
+        ({"--configfile": "."}, "Is a directory"),
+        ({"--config": "nowhere"}, "config.yaml: no such file"),
+        ({"--system": "our"}, "--system: no experiment or released checkpoint 'our'; did you mean 'ours'?"),
+        ({"--system": "bm25"}, "--system: no experiment or released checkpoint 'bm25'; "),
+        ({"--collection": "pydoc"}, "--collection: no collection 'pydoc'; did you mean 'pydocs'?"),
+        ({"--engines": "o"}, "--engines: no engine of kind opensearch 'o'; did you mean 'os'?"),
+    ],
+)
+def test_latency_of_what_there_is_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], given: dict[str, str], told: str
+) -> None:
+    files = {"list.yaml": b"- 1\n", "broken.yaml": b"a: [", "latin.yaml": b"a: \xe9\n"}
+    files["mine.yaml"] = json.dumps({"engines": {"os": ENTRY}}).encode()
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    asked = {"--configfile": "mine.yaml", "--system": "ours", "--collection": "pydocs", "--engines": "os"} | given
+    asked["--configfile"] = str(tmp_path / asked["--configfile"])
+    options = {"--config": str(ROOT / "config"), "--out": str(tmp_path / "times.json")} | asked
+    assert main([part for option in options.items() for part in option]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert told in line

@@ -9,18 +9,19 @@ are requests that match nothing: the cost of a round trip. The engines take turn
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from sparsemill.errors import UserError, told
 from sparsemill.files import write_json
 from sparsemill.serving.measure import Load, Served, ask, available_cores
 from sparsemill.study import edges, specs
-from sparsemill.study.load import load_study
+from sparsemill.study.check import ENCODED
+from sparsemill.study.hints import nearest
+from sparsemill.study.load import load_study, read_yaml
 from sparsemill.study.models import OpenSearchEngine, Study
 
 FIXED = "fixed"
@@ -31,14 +32,12 @@ def open_target(study: Study, system: str, collection: str, engine: str, k: int)
     """Requests of all test queries (see `OpenSearchIndex.target`).
 
     Raises:
-        UserError: the engine is no OpenSearch, or the cluster cannot be reached, or something was not made yet.
+        UserError: the cluster cannot be reached, something was not made yet, or no query has a token.
     """
     from sparsemill.data.collection import read_queries
     from sparsemill.retrieval.opensearch import OpenSearchIndex
     from sparsemill.retrieval.queries import open_queries
 
-    if not isinstance(study.engines.get(engine), OpenSearchEngine):
-        raise UserError(f"{engine}: no entry of `engines` of kind opensearch")
     variant = specs.variants(study, system)[0]
     keys = edges.upstream(study, f"runs/{system}/{variant}/{collection}/{engine}")
     places = {name: Path(study.results) / found[0] for name, found in keys.items()}
@@ -47,7 +46,10 @@ def open_target(study: Study, system: str, collection: str, engine: str, k: int)
     idf = places["idf"] / "idf.json" if "idf" in places else None
     encoder = open_queries(places["model"], specs.queries(study, system, device="cpu"), idf=idf)
     queries = read_queries(places["collection"], split=study.collections[collection].split)
-    return index.target(encoder.encode([query.text for query in queries]), k)
+    target = index.target(encoder.encode([query.text for query in queries]), k)
+    if not target["bodies"]:
+        raise UserError(f"{system}: no query of {collection} has a token, so there is nothing to ask")
+    return target
 
 
 def summarise(found: Mapping[tuple[str, int], Served]) -> list[dict[str, Any]]:
@@ -69,8 +71,20 @@ def summarise(found: Mapping[tuple[str, int], Served]) -> list[dict[str, Any]]:
 def _study(configfile: Path, root: Path) -> Study:
     merged: dict[str, Any] = {}
     for path in (root / "config.yaml", configfile):
-        merged |= yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        merged |= read_yaml(path)
     return load_study(merged, root)
+
+
+def _check_names(study: Study, given: argparse.Namespace) -> None:
+    clusters = [name for name, entry in study.engines.items() if isinstance(entry, OpenSearchEngine)]
+    asked: list[tuple[str, str, Collection[str], str]] = [
+        ("--system", given.system, specs.retrievers(study), ENCODED),
+        ("--collection", given.collection, study.collections, "collection"),
+        *(("--engines", engine, clusters, "engine of kind opensearch") for engine in given.engines),
+    ]
+    for option, name, valid, kind in asked:
+        if name not in valid:
+            raise UserError(f"{option}: no {kind} {name!r}; {nearest(name, valid)}")
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -95,6 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
     given = _parse(argv)
     study = _study(given.configfile, given.config)
+    _check_names(study, given)
     names = (study, given.system, given.collection)
     targets = {engine: open_target(*names, engine, given.k) for engine in given.engines}
     targets[FIXED] = targets[given.engines[0]] | {"bodies": [_NOTHING]}

@@ -44,12 +44,19 @@ SECTIONS = (
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a config.
+
+    Raises:
+        UserError: the file cannot be read, or holds no mapping.
+    """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 (a safe loader)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except yaml.YAMLError as error:
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a mapping of sections")
@@ -65,7 +72,7 @@ def _with_bases(chosen: Iterable[Any], available: dict[str, Path], where: str) -
         path = available[preset]
         # A preset is not there for its own bases, so that no circle closes.
         others = {name: file for name, file in available.items() if name != preset}
-        found |= dict.fromkeys([*_with_bases(_read_yaml(path).get("presets", []), others, str(path)), path])
+        found |= dict.fromkeys([*_with_bases(read_yaml(path).get("presets", []), others, str(path)), path])
     return list(found)
 
 
@@ -202,7 +209,7 @@ def load_study(config: dict[str, Any], root: Path) -> Study:
     """
     merged: dict[str, Any] = {}
     for path in _preset_files(config, root):
-        _merge(merged, {key: value for key, value in _read_yaml(path).items() if key != "presets"}, str(path))
+        _merge(merged, {key: value for key, value in read_yaml(path).items() if key != "presets"}, str(path))
     _merge(merged, deepcopy(dict(config)), "config")
     scale = _scale(merged)
     _resolve_section(merged, "sweeps", scale)
