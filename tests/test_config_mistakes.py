@@ -64,6 +64,10 @@ def test_a_misspelt_required_key_is_told_before_the_missing_one() -> None:
             {"experiments": experiment(regulariser={"lambda_d": float("inf")})},
             "config: experiments.x.regulariser.lambda_d: ",
         ),
+        (
+            {"experiments": experiment(quantisation=10**9)},
+            "config: experiments.x.quantisation: Input should be less than",
+        ),
         ({"experiments": experiment(steps=True)}, "config: experiments.x: steps is neither true nor false"),
         ({"experiments": experiment(seeds=[1, 1])}, "config: experiments.x.seeds: a seed is named twice"),
         ({"experiments": experiment(seeds=[-1])}, "config: experiments.x.seeds.0: "),

@@ -18,7 +18,7 @@ from sparsemill.retrieval.lucene_bm25 import LuceneBm25, build_bm25, open_analyz
 from sparsemill.retrieval.lucene_impact import LuceneImpact, build_impact, term
 from sparsemill.retrieval.retriever import open_search, retrieve
 from sparsemill.retrieval.runs import Hit
-from sparsemill.retrieval.vectors import quantise
+from sparsemill.retrieval.vectors import quantise, round_weights
 
 ODD_IDS = ["plain", "with space", "quote\"'", "é日😀", "100%", "a/b\\c", "<&>"]
 ODD_TOKENS = [
@@ -51,6 +51,17 @@ def test_impact_scores_equal_the_exact_engine_on_quantised_vectors(tmp_path: Pat
     exact = ExactIndex(tmp_path / "exact").search(quantise(queries, Q).astype(np.float32), 100)
     assert LuceneImpact(tmp_path / "lucene").search(queries, 100) == exact
     assert min(len(hits) for hits in exact) > 0
+
+
+def test_an_impact_that_no_float32_holds_is_refused_in_one_line(tmp_path: Path) -> None:
+    weights = np.array([3.0, 15.6], dtype=np.float32)
+    assert round_weights(weights, 10**6).tolist() == [3_000_000, 15_600_000]
+    told = r"^a weight of 15\.6 times quantisation 1000000000 is not below 16777216; lower `quantisation`$"
+    with pytest.raises(UserError, match=told):
+        round_weights(weights, 10**9)
+    part = shard(tmp_path / "v", ["a"], sparse.csr_matrix(weights[None]))
+    with pytest.raises(UserError, match="lower `quantisation`"):
+        build_impact(folder(tmp_path / "i"), [part], vocabulary=["t", "u"], quantisation=2 * 10**6)
 
 
 def test_ties_and_cut_follow_the_order_of_the_corpus(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_every_key_is_explained(model: type[Model]) -> None:
 def test_defaults_and_types_on_the_page() -> None:
     page = reference.readme()
     lines = dict(re.findall(r"^\| `(\w+)` \| (.*?) \| [^|]*\|$", page, re.MULTILINE))
-    assert lines["quantisation"] == f"integer > 0 | `{Experiment.model_fields['quantisation'].default}`"
+    assert lines["quantisation"] == f"integer > 0, ≤ 100000 | `{Experiment.model_fields['quantisation'].default}`"
     assert lines["lambda_d"] == "number ≥ 0 | `0.001`"
     assert lines["teachers"] == "list of names | **required**"
     assert lines["normalisation"].startswith("`minmax` · `zscore` · `rank` · `softmax` · `none`")

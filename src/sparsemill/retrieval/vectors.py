@@ -14,6 +14,8 @@ from sparsemill.teachers.mapped_csr import MappedCsr
 VECTORS, IDS = "vectors.npz", "ids.txt"
 CHUNK = 2**24
 """Postings in memory at a time: 128 MiB."""
+IMPACT_LIMIT = 2**24
+"""Below it float32, in which Lucene counts, tells whole numbers apart."""
 
 
 class Shard(NamedTuple):
@@ -130,13 +132,26 @@ def check_distinct(ids: Sequence[str]) -> None:
 
 
 def round_weights(weights: np.ndarray[Any, Any], quantisation: int) -> np.ndarray[Any, Any]:
-    """round(weight * quantisation) as int32, halves to even."""
-    impacts: np.ndarray[Any, Any] = np.rint(weights.astype(np.float64) * quantisation).astype(np.int32)
-    return impacts
+    """round(weight * quantisation) as int32, halves to even.
+
+    Raises:
+        UserError: one is not below `IMPACT_LIMIT`.
+    """
+    impacts: np.ndarray[Any, Any] = np.rint(weights.astype(np.float64) * quantisation)
+    if impacts.max(initial=0) >= IMPACT_LIMIT:
+        raise UserError(
+            f"a weight of {weights.max():g} times quantisation {quantisation} is not below {IMPACT_LIMIT}; "
+            "lower `quantisation`"
+        )
+    return impacts.astype(np.int32)
 
 
 def quantise(matrix: Any, quantisation: int) -> Any:
-    """The matrix as CSR int32 of `round_weights`; weights that become 0 are dropped."""
+    """The matrix as CSR int32 of `round_weights`; weights that become 0 are dropped.
+
+    Raises:
+        UserError: as `round_weights`.
+    """
     rounded = sparse.csr_matrix(matrix, copy=True)
     rounded.data = round_weights(rounded.data, quantisation)
     rounded.eliminate_zeros()

@@ -37,7 +37,9 @@ class Released(Model):
         default=256, description="tokens kept of a query, with special tokens where the query is encoded"
     )
     encode_length: Positive = Field(default=256, description="tokens kept of a document, special tokens included")
-    quantisation: Positive = Field(default=100, description="impacts are round(weight * N) in the Lucene index")
+    quantisation: int = Field(
+        default=100, gt=0, le=100_000, description="impacts are round(weight * N) in the Lucene index"
+    )
     prune: Pruning = Field(default=Pruning(), description="weights that encoded documents lose")
     query_prune: Pruning = Field(
         default=Pruning(), description="weights that encoded queries lose (query_side: lexical, splade)"

@@ -248,7 +248,9 @@ class Experiment(Training):
     )
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1, description="one model per seed")
     encode_length: Positive = Field(default=512, description="tokens kept of a document when the corpus is encoded")
-    quantisation: Positive = Field(default=100, description="impacts are round(weight * N) in the Lucene index")
+    quantisation: int = Field(
+        default=100, gt=0, le=100_000, description="impacts are round(weight * N) in the Lucene index"
+    )
     postings: Annotated[Literal["float32", "blocked"], LATER] = Field(
         default="float32",
         description="form of the exact index: weights as they are, 6 bytes a posting; or in 8 bits, 3 bytes a posting",
