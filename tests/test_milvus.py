@@ -71,6 +71,7 @@ def test_a_second_build_adds_nothing_and_empty_rows_are_kept_apart(tmp_path: Pat
     assert index.statistics() == (4, 4)
     queries = sparse.csr_matrix(np.array([[0, 1, 0], [0, 0, 0], [0, 0, 1]], dtype=np.float32))
     assert index.search(queries, 3) == [[("b c", 2.0), ("a", 2.0), ("ü", 1.0)], [], []]
+    assert MilvusEngine.MOST_RESULTS == MOST_RESULTS
     with pytest.raises(UserError, match=f"at most {MOST_RESULTS} documents per query, 16385 are wanted"):
         index.search(queries, MOST_RESULTS + 1)
     with pytest.raises(UserError, match="queries have 4 columns, but the index has 3 tokens"):

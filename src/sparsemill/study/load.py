@@ -13,6 +13,7 @@ from sparsemill.study.check import check_references
 from sparsemill.study.derived import Resolve
 from sparsemill.study.explain import explain
 from sparsemill.study.hints import nearest
+from sparsemill.study.limits import check_limits
 from sparsemill.study.models import Scale, Study
 from sparsemill.study.sweeps import expand_sweeps, sweep_figures
 from sparsemill.study.training_sets import expand_pairs
@@ -205,7 +206,8 @@ def load_study(config: dict[str, Any], root: Path) -> Study:
         sections sorted by name, and the expected values of its scale.
 
     Raises:
-        UserError: unknown key or name (with the nearest valid one), wrong type, redefined preset.
+        UserError: unknown key or name (with the nearest valid one), wrong type, redefined preset, or more documents
+            asked for than an engine gives.
     """
     merged: dict[str, Any] = {}
     for path in _preset_files(config, root):
@@ -225,7 +227,9 @@ def load_study(config: dict[str, Any], root: Path) -> Study:
     figures = sweep_figures(study)
     study = expand_pairs(study.model_copy(update={"expected": expected, "figures": figures}))
     check_references(study)
-    return _of_paper(study) if study.paper else study
+    study = _of_paper(study) if study.paper else study
+    check_limits(study)
+    return study
 
 
 def _of_paper(study: Study) -> Study:

@@ -48,6 +48,8 @@ class Cluster(Model):
     # Keys that say where it is, and keys that say how it is asked; all others are about the index.
     CONNECTION: ClassVar[frozenset[str]] = frozenset({"address", "prefix", "timeout", "bulk_documents", "retries"})
     QUERY: ClassVar[frozenset[str]] = frozenset()
+    # Documents of a query at most; of OpenSearch also in the window of the second phase.
+    MOST_RESULTS: ClassVar[int]
 
     prefix: Annotated[str, Field(pattern="^[a-z][a-z0-9]{0,31}$")] = Field(
         default="sparsemill", description="start of the names of its indexes; give each checkout its own"
@@ -64,6 +66,7 @@ class OpenSearchEngine(Cluster):
 
     CONNECTION: ClassVar[frozenset[str]] = Cluster.CONNECTION | {"verify", "ca_file", "credentials", "bulk_mib"}
     QUERY: ClassVar[frozenset[str]] = frozenset({"query", "two_phase", "ann"})
+    MOST_RESULTS: ClassVar[int] = 10_000
 
     kind: Literal["opensearch"]
     address: str = Field(
@@ -103,6 +106,7 @@ class MilvusEngine(Cluster):
     """Milvus: a server, or milvus-lite inside the process."""
 
     CONNECTION: ClassVar[frozenset[str]] = (Cluster.CONNECTION - {"retries"}) | {"credentials", "database"}
+    MOST_RESULTS: ClassVar[int] = 16_384
 
     kind: Literal["milvus"]
     address: str = Field(
