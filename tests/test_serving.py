@@ -210,3 +210,30 @@ def test_what_is_missing_at_an_address(tmp_path: Path, server: Running, capsys: 
     (tmp_path / "bm25.jsonl").unlink()
     assert address.main(arguments) == 2
     assert "bm25.jsonl: No such file" in capsys.readouterr().err
+    (tmp_path / "bm25.jsonl").write_bytes(b'{"query": "\xe9"}\n')
+    assert address.main(arguments) == 2
+    assert "bm25.jsonl: not UTF-8; convert the file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "values", "told"),
+    [
+        ("--clients", "0 -3 1.5 x", "is no whole number above 0"),
+        ("--requests", "0", "is no whole number above 0"),
+        ("--rounds", "0", "is no whole number above 0"),
+        ("--warmup", "-1", "is no whole number from 0 on"),
+        ("--seconds", "0 -1 nan inf x", "is no number above 0"),
+    ],
+)
+def test_amounts_that_make_no_sense(
+    option: str, values: str, told: str, capsys: pytest.CaptureFixture[str], server: Running, tmp_path: Path
+) -> None:
+    asked = command_line(tmp_path, server, "nothing", "bm25")
+    for value in values.split():
+        with pytest.raises(SystemExit, match="2"):
+            address.main([*asked, f"{option}={value}"])
+        assert capsys.readouterr().err.splitlines()[-1].endswith(f"error: argument {option}: {value!r} {told}")
+
+
+def test_no_warm_up_is_an_amount(server: Running, tmp_path: Path) -> None:
+    assert address.main([*command_line(tmp_path, server, "nothing", "bm25"), "--warmup", "0"]) == 0

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from sparsemill.errors import UserError, told
-from sparsemill.serving.measure import Load, ask, report
+from sparsemill.serving.measure import ask, report
+from sparsemill.serving.options import add_load, load_of
 from sparsemill.serving.server import NOTHING
 
 
@@ -27,11 +28,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--ask", nargs=3, action="append", required=True, metavar=("NAME", "URL", "FILE"))
     parser.add_argument("--baseline", default="bm25", help="the search that others are compared with (default: bm25)")
-    parser.add_argument("--clients", type=int, nargs="+", default=[5, 10, 20, 40, 80])
-    parser.add_argument("--requests", type=int, default=1000, help="of one round (default: 1000)")
-    parser.add_argument("--seconds", type=float, default=30.0, help="longest time of one round (default: 30)")
-    parser.add_argument("--rounds", type=int, default=2, help="how often the searches take turns (default: 2)")
-    parser.add_argument("--warmup", type=int, default=200, help="requests before each round (default: 200)")
+    add_load(parser, rounds=2, warmup=200)
     parser.add_argument(
         "--credentials", metavar="X", help="user and password are the environment variables X_USER and X_PASSWORD"
     )
@@ -54,6 +51,8 @@ def _bodies(path: Path) -> list[str]:
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8; convert the file") from None
     if not lines:
         raise UserError(f"{path}: holds no request; a line is the body of one")
     return lines
@@ -67,8 +66,7 @@ def _measure(given: argparse.Namespace) -> dict[str, float]:
     for name in (NOTHING, given.baseline):
         if name not in targets:
             raise UserError(f"--ask: there is no {name}; it is needed to compare with")
-    load = Load(given.clients, given.requests, given.seconds, given.rounds, given.warmup)
-    found = ask(targets, load=load)
+    found = ask(targets, load=load_of(given))
     reports = [
         report(found, name, {given.baseline: given.baseline}, engine=name) for name in targets if name != NOTHING
     ]

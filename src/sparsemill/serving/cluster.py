@@ -17,7 +17,8 @@ import numpy as np
 
 from sparsemill.errors import UserError, told
 from sparsemill.files import write_json
-from sparsemill.serving.measure import Load, Served, ask, available_cores
+from sparsemill.serving.measure import Served, ask, available_cores
+from sparsemill.serving.options import add_load, load_of, positive
 from sparsemill.study import edges, specs
 from sparsemill.study.check import ENCODED
 from sparsemill.study.hints import nearest
@@ -94,12 +95,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--system", required=True, help="an experiment")
     parser.add_argument("--collection", required=True)
     parser.add_argument("--engines", nargs="+", required=True, help="entries of `engines`, the first to compare with")
-    parser.add_argument("--clients", type=int, nargs="+", default=[5, 10, 20, 40, 80])
-    parser.add_argument("--k", type=int, default=10, help="documents per query")
-    parser.add_argument("--requests", type=int, default=1000, help="of one round")
-    parser.add_argument("--seconds", type=float, default=30.0, help="longest time of one round")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--warmup", type=int, default=100, help="requests before each round that are not counted")
+    parser.add_argument("--k", type=positive, default=10, help="documents per query")
+    add_load(parser, rounds=3, warmup=100)
     parser.add_argument("--out", type=Path, required=True, help="JSON file for the records")
     return parser.parse_args(argv)
 
@@ -113,8 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = (study, given.system, given.collection)
     targets = {engine: open_target(*names, engine, given.k) for engine in given.engines}
     targets[FIXED] = targets[given.engines[0]] | {"bodies": [_NOTHING]}
-    load = Load(given.clients, given.requests, given.seconds, given.rounds, given.warmup)
-    records = summarise(ask(targets, load=load, cores=available_cores()))
+    records = summarise(ask(targets, load=load_of(given), cores=available_cores()))
     write_json(given.out, records)
     for record in records:
         print("{engine:20} {clients:3} clients  p50 {p50_ms:8.2f} ms  p99 {p99_ms:8.2f} ms".format(**record))
