@@ -8,8 +8,10 @@ import pytest
 import yaml
 
 from sparsemill.errors import UserError
+from sparsemill.evaluation.measures import is_ranking_measure
 from sparsemill.study import plan, specs
 from sparsemill.study.load import load_study
+from sparsemill.study.measures import COSTS
 from sparsemill.study.models import Published, Study
 from sparsemill.study.published import Value, checked_values, values
 
@@ -101,6 +103,11 @@ def test_every_system_that_a_value_checks_exists_and_is_checked_once(papers: Stu
     ]
     assert len(checked) > 40
     assert sorted(set(checked)) == sorted(checked)
+
+
+def test_what_is_checked_is_something_that_is_measured_here(shipped: dict[str, Published]) -> None:
+    checks = {value.measure for published in shipped.values() for value in values(published) if value.checked}
+    assert {name for name in checks if not is_ranking_measure(name)} <= set(COSTS)
 
 
 # --- the format --------------------------------------------------------------------------------------------------
