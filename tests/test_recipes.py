@@ -282,6 +282,37 @@ def test_rows_at_paper_scale_say_what_is_assumed(studies: dict[str, Study]) -> N
     assert specs.trained_facts(study, "models/selfdistil/seed-0")["assumed"]["training_set"]
 
 
+def marks_of(entry: dict[str, Any], scale: str) -> set[str]:
+    scaled = entry.get("scales", {}).get(scale) or {}
+    return {*entry.get("assumed", {}), *scaled.get("assumed", {})}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_changed_value_does_not_keep_the_mark_of_its_base(scale: str, studies: dict[str, Study]) -> None:
+    study = studies[scale]
+    written: dict[str, Any] = {}
+    for preset in PRESETS:
+        content = yaml.safe_load((CONFIG / "papers" / f"{preset}.yaml").read_text())
+        written |= content.get("pretrainings", {}) | content.get("experiments", {})
+    trained = dict(study.pretrainings) | dict(study.experiments)
+    derived = [name for name, entry in written.items() if name in trained and entry.get("extends") in trained]
+    for name in derived:
+        entry, base = trained[name], trained[written[name]["extends"]]
+        inherited = entry.assumed.keys() - marks_of(written[name], scale)
+        assert [key for key in inherited if value(entry, key) != value(base, key)] == [], name
+
+
+@pytest.mark.parametrize("scale", ["one-gpu", "paper"])
+def test_the_follow_up_says_what_is_its_own(scale: str, studies: dict[str, Study]) -> None:
+    """2504.14839 states none of what 2411.04403 does."""
+    ours = studies[scale].experiments["ours"].assumed
+    for name in ("l0-mask", "l0-double-log", "l0-mask-double-log"):
+        marks = studies[scale].experiments[name].assumed
+        assert {"ensemble", "training_set", "start", "steps", "queries_per_step", "learning_rate"} <= marks.keys()
+        for key in ("queries_per_step", "documents_per_query", "query_length", "training_set", "warmup_steps"):
+            assert marks[key] != ours[key]
+
+
 @pytest.mark.parametrize("scale", ["one-gpu", "paper"])
 def test_weights_are_pinned_or_asked_for(scale: str, studies: dict[str, Study]) -> None:
     assert unpinned(studies["demo"]) == []
