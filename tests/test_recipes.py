@@ -9,7 +9,7 @@ import yaml
 
 from sparsemill.study import edges, plan, specs
 from sparsemill.study.load import load_study
-from sparsemill.study.models import Study
+from sparsemill.study.models import DenseTeacher, SparseTeacher, Study
 from sparsemill.study.revisions import unpinned
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
@@ -268,7 +268,7 @@ def test_the_published_one_gpu_recipe(studies: dict[str, Study]) -> None:
 def test_ensembles_of_the_inference_free_paper(studies: dict[str, Study]) -> None:
     found = studies["paper"].ensembles
     assert (found["gte-opensearch"].scale, found["four-teachers-s30"].scale) == (10, 30)
-    assert found["four-teachers-s30"].teachers[:2] == found["gte-opensearch"].teachers
+    assert [f"{name}-128" for name in found["four-teachers-s30"].teachers[:2]] == found["gte-opensearch"].teachers
     assert {found[name].normalisation for name in ("gte-opensearch", "four-teachers-s30")} == {"minmax"}
     assert found["ms-marco-minilm-l6-raw"].normalisation == "none"
 
@@ -280,6 +280,43 @@ def test_rows_at_paper_scale_say_what_is_assumed(studies: dict[str, Study]) -> N
     for name in ROWS.values():
         assert study.experiments[name].assumed, name
     assert specs.trained_facts(study, "models/selfdistil/seed-0")["assumed"]["training_set"]
+
+
+GUESSED = {
+    "ours-without-idf": {"regulariser.lambda_d"},
+    "doc-distill": {"regulariser.lambda_d"},
+    "pre-infonce": {"temperature", "infonce_weight"},
+    "splade-doc": {"queries_per_step", "regulariser.lambda_d"},
+    "splade-max": {"queries_per_step", "regulariser.lambda_d"},
+    "distilsplade-max": {"queries_per_step", "regulariser.lambda_d"},
+}
+
+
+@pytest.mark.parametrize("scale", ["one-gpu", "paper"])
+@pytest.mark.parametrize("name", GUESSED)
+def test_guessed_values_are_marked(name: str, scale: str, studies: dict[str, Study]) -> None:
+    assert GUESSED[name] <= (studies[scale].pretrainings | studies[scale].experiments)[name].assumed.keys()
+
+
+def test_one_row_has_a_released_one_gpu_recipe(studies: dict[str, Study]) -> None:
+    """The batch of the others is taken over from it."""
+    found = studies["one-gpu"].experiments
+    marks = {
+        name: found[name].assumed["queries_per_step"] for name in ("splade", "distilmse", "cocondenser-selfdistil")
+    }
+    assert len(set(marks.values())) == 1
+    assert found["cocondenser-ensembledistil"].assumed["queries_per_step"] == "released monogpu config"
+
+
+@pytest.mark.parametrize("scale", ["one-gpu", "paper"])
+def test_siamese_teachers_read_as_much_as_their_student(scale: str, studies: dict[str, Study]) -> None:
+    study = studies[scale]
+    for name in ("pre-idf", "pre-added", "pre-dense-both", "pre-sparse-both", "pre-sparse-second", "ours"):
+        student = (study.pretrainings | study.experiments)[name]
+        assert student.ensemble is not None
+        teachers = [study.teachers[teacher] for teacher in study.ensembles[student.ensemble].teachers]
+        siamese = [teacher for teacher in teachers if isinstance(teacher, DenseTeacher | SparseTeacher)]
+        assert {teacher.max_length for teacher in siamese} == {student.document_length}
 
 
 def marks_of(entry: dict[str, Any], scale: str) -> set[str]:
