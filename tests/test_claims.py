@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from configs import load, told
 from scipy import stats
 
 from sparsemill import verify
@@ -100,6 +101,52 @@ def test_a_claim_about_curves_says_at_which_cost() -> None:
     claim = {"claim": "c", "better": ["ours", "doc-distill"], "worse": ["bm25"], "collection": "pydocs", "source": "s"}
     with pytest.raises(UserError, match="say in `equal`"):
         load_study({"claims": {"mine": claim}}, CONFIG)
+
+
+CLAIM = {"claim": "c", "better": ["ours"], "worse": ["doc-distill"], "collection": "pydocs", "source": "s"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"better": ["ourz"]}, "config: claims.mine.better: no system or sweep 'ourz'; did you mean 'ours'?"),
+        (
+            {"worse": ["figure-33"]},
+            "config: claims.mine.worse: no system or sweep 'figure-33'; did you mean 'figure-3'?",
+        ),
+        ({"worse": ["nosweep--steps-9"]}, "config: claims.mine.worse: no system or sweep 'nosweep--steps-9'; "),
+        (
+            {"collection": "pydoc"},
+            "config: claims.mine.collection: no collection or group 'pydoc'; did you mean 'pydocs'?",
+        ),
+        ({"measure": "nDGC@10"}, "config: claims.mine.measure: 'nDGC@10' is no measure of runs; valid: "),
+        ({"measure": "FLOPS"}, "config: claims.mine.measure: 'FLOPS' is no measure of runs; valid: "),
+        ({"equal": "FLOP"}, "config: claims.mine.equal: no cost 'FLOP'; did you mean 'FLOPS'? (costs: "),
+        (
+            {"measure": "P@7"},
+            "config: claims.mine.measure: P@7 is not among `measures`, so no run is evaluated with it",
+        ),
+    ],
+)
+def test_a_claim_that_nothing_could_answer_is_refused(keys: dict[str, Any], message: str) -> None:
+    assert told(claims={"mine": CLAIM | keys}).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"better": ["splade"]},  # of a preset that is not loaded
+        {"better": ["pre-idf-swept"]},  # not at this scale
+        {"better": ["figure-3"], "equal": "lucene:p50_ms@10"},  # a sweep that is not chosen
+        {"better": ["figure-3--lambda_d-0.2"], "measure": "P@7"},  # a point of it; so nothing is judged
+        {"collection": "beir-13"},  # measured by nothing here
+        {"measure": "MAP"},
+    ],
+)
+def test_a_claim_may_wait_for_what_is_not_here(keys: dict[str, Any]) -> None:
+    absent = {"pre-idf-swept": {"extends": "ours", "scales": {"demo": None}}}
+    study = load(claims={"mine": CLAIM | keys}, experiments=absent)
+    assert ("mine" in due_claims(study)) == (study.claims["mine"].measure == "AP")
 
 
 def test_verify_fails_where_a_verdict_fails_and_writes_nothing(

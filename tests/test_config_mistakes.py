@@ -199,6 +199,14 @@ def test_wrong_values_name_the_path(config: Config, start: str) -> None:
             "explanations.e.baseline: no experiment, released checkpoint, teacher",
         ),
         (
+            {"explanations": {"e": {"extends": "pydocs", "measure": "nDGC@10"}}},
+            "explanations.e.measure: 'nDGC@10' is no measure of runs; valid: ",
+        ),
+        (
+            {"explanations": {"e": {"extends": "ours-against-doc-distill", "measure": "P@7"}}},
+            "explanations.e.measure: P@7 is not among `measures`, so no run is evaluated with it; add it",
+        ),
+        (
             {
                 "expected": [
                     {"system": "x", "collection": "pydocs", "measure": "AP", "value": 1, "tolerance": 1, "source": ""}

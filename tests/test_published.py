@@ -159,8 +159,8 @@ def test_what_is_checked() -> None:
     assert not checks(evidence="recalled")
     assert not checks(evidence="digitised")
     assert [value.column for value in checks(tolerance=None)] == ["b"]
-    unknown = {"x": {"system": "not-here", "values": [1, 2]}}
-    assert not checks(rows=unknown)  # a preset that is not loaded
+    absent = {"x": {"system": "splade", "values": [1, 2]}}
+    assert not checks(rows=absent)  # a preset that is not loaded
     unmeasured = {"a": {"measure": "P@7", "collection": "pydocs"}}
     assert not checks(columns=unmeasured, rows={"ours": {"system": "ours", "values": [1]}})
 
@@ -168,6 +168,13 @@ def test_what_is_checked() -> None:
 def test_mistakes_are_told_in_one_line() -> None:
     assert "published.x: row r has 1 values for 2 columns" in told(block(rows={"r": {"values": [1]}}))
     assert "row ours names a system to check, but no tier" in told(block(tier=None))
+    misspelt = {"us": {"system": "ourz", "values": [1, 2]}}
+    assert told(block(rows=misspelt)) == "config: published.x.rows.us.system: no system 'ourz'; did you mean 'ours'?"
+    bare = {"tolerance": None, "columns": {"a": {"measure": "nDCG@10", "collection": "pydocs"}}}
+    row = {"system": "ours", "values": [1]}
+    assert "row us names a system to check, but no tolerance" in told(block(**bare, rows={"us": row}))
+    for shown in ({**row, "evidence": "recalled"}, {**row, "values": [None]}, {**row, "tolerance": 0.1}):
+        Published(**block(**bare, rows={"us": shown}))
     assert "'printed', 'quoted'" in told(block(evidence="guessed"))
 
 

@@ -13,6 +13,7 @@ from sparsemill.study.check import check_references
 from sparsemill.study.derived import Resolve
 from sparsemill.study.explain import explain
 from sparsemill.study.hints import nearest
+from sparsemill.study.judged import check_judged
 from sparsemill.study.limits import check_limits
 from sparsemill.study.models import Scale, Study
 from sparsemill.study.sweeps import expand_sweeps, sweep_figures
@@ -94,6 +95,12 @@ def _deep_update(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any
         else:
             merged[key] = value
     return merged
+
+
+def _names(merged: dict[str, Any], others: Iterable[Path]) -> dict[str, set[str]]:
+    """Section -> names of its entries, at any scale, here and in the files of other presets."""
+    sources = [merged, *map(read_yaml, others)]
+    return {section: {name for source in sources for name in source.get(section) or {}} for section in SECTIONS}
 
 
 def _merge_entries(known: dict[str, Any], entries: Any, source: str, section: str) -> None:
@@ -210,10 +217,12 @@ def load_study(config: dict[str, Any], root: Path) -> Study:
             asked for than an engine gives.
     """
     merged: dict[str, Any] = {}
-    for path in _preset_files(config, root):
+    files = _preset_files(config, root)
+    for path in files:
         _merge(merged, {key: value for key, value in read_yaml(path).items() if key != "presets"}, str(path))
     _merge(merged, deepcopy(dict(config)), "config")
     scale = _scale(merged)
+    names = _names(merged, set((root / "papers").glob("*.yaml")) - set(files))
     _resolve_section(merged, "sweeps", scale)
     _merge(merged, expand_sweeps(merged, _resolver(merged, scale)), "config")
     for section in SECTIONS:
@@ -227,6 +236,7 @@ def load_study(config: dict[str, Any], root: Path) -> Study:
     figures = sweep_figures(study)
     study = expand_pairs(study.model_copy(update={"expected": expected, "figures": figures}))
     check_references(study)
+    check_judged(study, names)
     study = _of_paper(study) if study.paper else study
     check_limits(study)
     return study

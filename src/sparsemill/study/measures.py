@@ -78,6 +78,18 @@ def asked_times(study: Study, kind: str, system: str, collection: str, engine: s
     return Asked(sorted({timing.number for timing in found}), baselines)
 
 
+def check_ranking(where: str, measure: str) -> None:
+    """Raise a UserError for what is no measure of runs."""
+    if not is_ranking_measure(measure):
+        raise UserError(f"config: {where}: {measure!r} is no measure of runs; valid: {KNOWN}")
+
+
+def check_evaluated(where: str, measure: str, study: Study) -> None:
+    """Raise a UserError for a measure of runs that no run is evaluated with."""
+    if measure not in study.measures:
+        raise UserError(f"config: {where}: {measure} is not among `measures`, so no run is evaluated with it; add it")
+
+
 def _check_shown(where: str, measure: str, study: Study) -> None:
     if measure == INDEX_SIZE and study.engine in study.engines:
         raise UserError(
@@ -89,7 +101,7 @@ def _check_shown(where: str, measure: str, study: Study) -> None:
         check_timing(where, timing, study)
         return
     if is_ranking_measure(measure):
-        raise UserError(f"config: {where}: {measure} is not among `measures`, so no run is evaluated with it; add it")
+        check_evaluated(where, measure, study)
     raise UserError(
         f"config: {where}: no measure {measure!r}; {nearest(measure, [*COSTS, *study.measures])} "
         f"(runs: {KNOWN}; costs: {', '.join(COSTS)}; times: {FORMS})"
@@ -109,23 +121,13 @@ def _check_tests(study: Study) -> None:
             raise UserError(f"{where}: rows are compared on {table.test_measure}, but no column shows it; add a column")
 
 
-def _check_explanations(study: Study) -> None:
-    for name, page in study.explanations.items():
-        if page.pick == "extremes" and page.measure not in study.measures:
-            raise UserError(
-                f"config: explanations.{name}.measure: queries are picked by {page.measure}, which is not among "
-                "`measures`; add it"
-            )
-
-
 def check_measures(study: Study) -> None:
     """Raise a UserError for a measure that does not exist, or that is shown but not measured.
 
     A cutoff beyond the depth of the runs is refused too: R@1000 of 200 documents would be R@200.
     """
     for measure in study.measures:
-        if not is_ranking_measure(measure):
-            raise UserError(f"config: measures: {measure!r} is no measure of runs; valid: {KNOWN}")
+        check_ranking("measures", measure)
         if (cutoff(measure) or 0) > study.depth:
             raise UserError(
                 f"config: measures: {measure} looks at {cutoff(measure)} documents, but runs keep {study.depth} "
@@ -133,5 +135,8 @@ def check_measures(study: Study) -> None:
             )
     for use in uses(study):
         _check_shown(use.where, use.measure, study)
+    for name, page in study.explanations.items():
+        check_ranking(f"explanations.{name}.measure", page.measure)
+        if page.pick == "extremes":
+            check_evaluated(f"explanations.{name}.measure", page.measure, study)
     _check_tests(study)
-    _check_explanations(study)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from sparsemill.study.models.base import Model, Name, Scale
+from sparsemill.study.models.base import Measure, Model, Name, Scale
 
 Evidence = Literal["printed", "quoted", "model card", "released code", "re-run", "recalled", "digitised"]
 Tier = Literal["untrained", "released checkpoint", "retrained"]
@@ -15,7 +15,7 @@ SHOWN_ONLY = ("recalled", "digitised")
 class PublishedColumn(Model):
     """A column of a published table: a measure on a collection."""
 
-    measure: str = Field(description="as in a table's column; names of the paper's own are shown only")
+    measure: Measure = Field(description="as in a table's column; names of the paper's own are shown only")
     collection: Name = Field(description="a collection or a group of collections; one that is not here is shown only")
     tolerance: float | None = Field(default=None, gt=0, description="replaces that of the table")
 
@@ -74,7 +74,19 @@ class Published(Model):
                 raise ValueError(f"row {name} has {len(row.values)} values for {len(self.columns)} columns")
             if row.system is not None and (row.tier or self.tier) is None:
                 raise ValueError(f"row {name} names a system to check, but no tier")
+            if row.system is not None and not self._tolerated(row):
+                raise ValueError(f"row {name} names a system to check, but no tolerance")
         return self
+
+    def _tolerated(self, row: PublishedRow) -> bool:
+        """Whether a value of the row has a tolerance, or none of them could be checked."""
+        cells = [cell if isinstance(cell, PublishedCell) else PublishedCell(value=cell) for cell in row.values]
+        checkable = [
+            cell.tolerance or row.tolerance or column.tolerance or self.tolerance
+            for cell, column in zip(cells, self.columns.values(), strict=True)
+            if cell.value is not None and (cell.evidence or row.evidence or self.evidence) not in SHOWN_ONLY
+        ]
+        return any(checkable) or not checkable
 
 
 class Claim(Model):
@@ -89,7 +101,7 @@ class Claim(Model):
     )
     worse: list[Name] = Field(min_length=1, description="the system that loses, likewise")
     collection: Name = Field(description="where both are compared")
-    measure: str = Field(default="nDCG@10", description="measure of the test")
+    measure: Measure = Field(default="nDCG@10", description="measure of the test")
     equal: str | None = Field(
         default=None, description="cost at which curves are compared, for example `FLOPS`, by interpolation along them"
     )
