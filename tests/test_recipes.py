@@ -142,6 +142,25 @@ def test_the_index_of_the_papers_names_what_there_is(studies: dict[str, Study]) 
     assert len(rows) > 10
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIG / "overlays").glob("*.yaml")))
+def test_every_published_table_that_a_table_names_is_in_it(name: str) -> None:
+    study = overlay(name)
+    for key, table in study.tables.items():
+        if table.published:
+            shown = specs.render_table(study, key)["published"]
+            assert len(shown["sources"]) == len(table.published), key
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_means_over_beir_stand_beside_splade_v2(scale: str, studies: dict[str, Study]) -> None:
+    """They are of other judgements of Touche than the mean of the other rows."""
+    name = "splade-pp-demo" if scale == "demo" else "splade-pp"
+    table, shown = studies[scale].tables[name], specs.render_table(studies[scale], name)["published"]
+    first = [place for place, column in enumerate(table.columns) if column.collection == "beir-13-touche-v1"]
+    found = {table.rows[cell["row"]].system: cell["value"] for cell in shown["cells"] if cell["column"] in first}
+    assert found == {"splade-max": 0.464, "distilsplade-max": 0.506}
+
+
 # --- the graph ---------------------------------------------------------------------------------------------------
 
 
