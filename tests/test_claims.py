@@ -184,8 +184,10 @@ def test_targets_bring_their_config() -> None:
         "overlays/papers_one_gpu.yaml",
         "targets/paper_splade_pp.yaml",
     ]
-    assert names("tables_demo", scale="paper") == ["overlays/papers_demo.yaml"]
+    assert names("tables_demo") == ["overlays/papers_demo.yaml"]
     assert names("paper_splade_pp", "paper_inference_free") == ["overlays/papers_demo.yaml"]
+    with pytest.raises(UserError, match=r"^tables_demo is of scale demo, not paper; leave `scale` out, or name"):
+        names("tables_demo", scale="paper")
 
 
 @pytest.mark.parametrize("scale", ["demo", "one-gpu", "paper"])

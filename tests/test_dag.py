@@ -45,6 +45,21 @@ def test_targets_by_name(fresh: Path) -> None:
     assert "publish" not in planned(fresh, "figures").values()
 
 
+@pytest.mark.parametrize(
+    ("target", "scale", "message"),
+    [
+        ("paper_splade_pp", "papr", "config: scale: no scale 'papr'; did you mean 'paper'?"),
+        ("tables_demo", "paper", "tables_demo is of scale demo, not paper; leave `scale` out, or name"),
+    ],
+)
+def test_a_target_of_another_scale_is_told_in_one_line(fresh: Path, target: str, scale: str, message: str) -> None:
+    command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1", target, "--config", f"scale={scale}"]
+    done = subprocess.run(command, cwd=fresh, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"error: {message}")
+    assert "Traceback" not in done.stderr
+
+
 def test_the_profile_for_several_gpus_starts_trainings_with_torchrun(fresh: Path) -> None:
     profile = ("--workflow-profile", "profiles/multi-gpu", "--quiet", "host")
     told = snakemake(fresh, "--dry-run", "--printshellcmds", *profile)

@@ -15,7 +15,7 @@ from sparsemill.malloc import keep_freed_memory
 from sparsemill.retrieval.ir_metadata import GOAL
 from sparsemill.study import check, edges, mirror, missing, pages, plan, revisions, specs, targets
 from sparsemill.study.goal import research_goal
-from sparsemill.study.load import load_study
+from sparsemill.study.load import chosen_scale, load_study
 
 # Jobs use this interpreter and this checkout, also inside conda environments.
 os.environ.update(
@@ -29,7 +29,12 @@ keep_freed_memory()
 os.environ.setdefault("SPARSEMILL_INVOCATION", time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
 
 # Targets that bring their own config: as if --configfile had named it, for jobs that start a Snakemake of their own too.
-for overlay in targets.overlays(sys.argv[1:], str(config.get("scale", "demo")), ROOT / "config"):
+try:
+    brought = targets.overlays(sys.argv[1:], chosen_scale(config), ROOT / "config")
+except UserError as error:
+    sys.exit(f"error: {error}")
+
+for overlay in brought:
 
     configfile: str(overlay)
 

@@ -194,8 +194,9 @@ def _pin_revisions(node: Any, revisions: Any) -> None:
             _pin_revisions(value, revisions)
 
 
-def _scale(merged: dict[str, Any]) -> str:
-    scale = merged.get("scale", Study().scale)
+def chosen_scale(config: dict[str, Any]) -> str:
+    """The scale of a config that Snakemake merged; a UserError if there is no such scale."""
+    scale = config.get("scale", Study().scale)
     if scale not in get_args(Scale):
         raise UserError(f"config: scale: no scale {scale!r}; {nearest(str(scale), get_args(Scale))}")
     return str(scale)
@@ -221,7 +222,7 @@ def load_study(config: dict[str, Any], root: Path) -> Study:
     for path in files:
         _merge(merged, {key: value for key, value in read_yaml(path).items() if key != "presets"}, str(path))
     _merge(merged, deepcopy(dict(config)), "config")
-    scale = _scale(merged)
+    scale = chosen_scale(merged)
     names = _names(merged, set((root / "papers").glob("*.yaml")) - set(files))
     _resolve_section(merged, "sweeps", scale)
     _merge(merged, expand_sweeps(merged, _resolver(merged, scale)), "config")
