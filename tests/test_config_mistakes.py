@@ -114,6 +114,18 @@ def test_a_misspelt_required_key_is_told_before_the_missing_one() -> None:
             "config: ensembles.x: 1 teachers but 2 weights",
         ),
         (
+            {"ensembles": {"x": {"extends": "minilm-bm25", "weights": [1, -1]}}},
+            "config: ensembles.x.weights.1: Input should be greater than or equal to 0, got -1",
+        ),
+        (
+            {"ensembles": {"x": {"extends": "minilm-bm25", "weights": [0, 0]}}},
+            "config: ensembles.x: weights are all 0; give a teacher a weight",
+        ),
+        (
+            {"ensembles": {"x": {"teachers": ["bm25", "minilm", "bm25"]}}},
+            "config: ensembles.x: a teacher is named twice; give it a weight instead",
+        ),
+        (
             {"backbones": {"x": {"extends": "minilm-l2", "start_active": None}}},
             "config: backbones.x: start_active and ",
         ),

@@ -157,7 +157,9 @@ class Ensemble(Model):
     """Teachers whose normalised scores are added: S * sum_j w_j * norm(s_j) (2411.04403, Eqs. 8 and 9)."""
 
     teachers: list[Name] = Field(min_length=1, description="whose scores are added")
-    weights: list[float] | None = Field(default=None, description="one per teacher (null: equal, summing to 1)")
+    weights: list[Annotated[float, Field(ge=0)]] | None = Field(
+        default=None, description="one per teacher (null: equal, summing to 1)"
+    )
     normalisation: Normalisation = Field(default="minmax", description="per query and teacher, before adding")
     scale: float = Field(default=10.0, gt=0, description="S, brings targets to the range of the student's scores")
     rescale_to: Annotated[Name | None, LATER] = Field(
@@ -170,6 +172,14 @@ class Ensemble(Model):
     def _one_weight_each(self) -> "Ensemble":
         if self.weights is not None and len(self.weights) != len(self.teachers):
             raise ValueError(f"{len(self.teachers)} teachers but {len(self.weights)} weights")
+        if self.weights is not None and not any(self.weights):
+            raise ValueError("weights are all 0; give a teacher a weight")
+        return self
+
+    @model_validator(mode="after")
+    def _teachers_are_distinct(self) -> "Ensemble":
+        if len(set(self.teachers)) < len(self.teachers):
+            raise ValueError("a teacher is named twice; give it a weight instead")
         return self
 
     @model_validator(mode="after")
