@@ -198,7 +198,7 @@ def test_measures_that_look_beyond_the_depth_of_a_run() -> None:
 
 def test_the_measure_that_extremes_are_picked_by_is_measured() -> None:
     page = {"extends": "pydocs", "pick": "extremes", "measure": "MAP@20"}
-    assert told(explanations={"e": page}).startswith("config: explanations.e.measure: queries are picked by AP@20, ")
+    assert told(explanations={"e": page}).startswith("config: explanations.e.measure: AP@20 is not among `measures`")
 
 
 def test_a_measure_twice() -> None:

@@ -174,7 +174,7 @@ def test_wrong_values_name_the_path(config: Config, start: str) -> None:
         ),
         (
             {"training_sets": {"x": {"extends": "pydocs", "miner": "minilmm"}}},
-            "x.miner: no experiment, released checkpoint or teacher of kind bm25, dense, sparse 'minilmm'",
+            "x.miner: no experiment, released checkpoint or teacher of kind bm25, dense, sparse, scores 'minilmm'",
         ),
         ({"pretrainings": {"x": {"extends": "pre-idf", "backbone": "x"}}}, "pretrainings.x.backbone: no backbone 'x'"),
         (
