@@ -1,5 +1,6 @@
 """Curves that stream while training runs, and a store out of reach."""
 
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -8,8 +9,9 @@ from pathlib import Path
 import pytest
 from tracked import CURVE, STORE, TRAINING, World, all_runs, by_key, live, publish_all, unreachable, verified
 
+from sparsemill.errors import UserError
 from sparsemill.files import canonical_json, text_hash, write_json
-from sparsemill.job import Job
+from sparsemill.job import Job, main
 from sparsemill.tracking.live import LiveRun, open_stream
 from sparsemill.tracking.store import create_store, open_store
 
@@ -73,6 +75,29 @@ def test_a_training_job_streams_into_the_run_that_publish_adopts(world: World, m
     job.inputs = {}
     open_stream(job)(CURVE[1])
     assert len(at_exit) == 1
+
+
+@pytest.mark.parametrize(("broken", "status"), [(False, "FINISHED"), (True, "FAILED")])
+def test_a_run_ends_as_its_training_did(
+    world: World, monkeypatch: pytest.MonkeyPatch, broken: bool, status: str
+) -> None:
+    """Also where the artefact of an earlier training is there."""
+    at_exit: list[Callable[[], None]] = []
+    monkeypatch.setattr("atexit.register", at_exit.append)
+    key = "models/ours/seed-0"
+    world.build()
+    out = Path("results") / key
+
+    def train(job: Job) -> None:
+        open_stream(job)(CURVE[0])
+        if broken:
+            raise UserError("no more")
+
+    arguments = ["--spec", json.dumps(TRAINING), "--in", "store", str(STORE), "--out", str(out), "--key", key]
+    assert main("finetune", train, argv=arguments) == (2 if broken else 0)
+    at_exit[0]()
+    (run,) = all_runs(open_store(STORE)).values()
+    assert run.info.status == status
 
 
 def test_an_unreachable_server_is_a_warning(

@@ -29,7 +29,8 @@ class Job:
         key: readable id of the artefact, its path below the results folder.
         spec: the stage's slice of the resolved config.
         inputs: input name -> folders or files, in the order given.
-        out: the folder that will hold the outputs; inside `run` it is a temporary folder beside the final one.
+        out: the folder that will hold the outputs; inside `run`, and after a failure, it is a temporary folder beside
+            the final one.
         state: a folder that survives a failed run, for checkpoints.
         threads: CPU threads to use.
         facts: what the stage wants to keep in the manifest (counts, sizes).
@@ -119,7 +120,8 @@ def _execute(job: Job, run: Callable[[Job], None]) -> None:
         run(job)
         return
     started = time.time()
-    with atomic_folder(job.out) as folder:
+    final = job.out
+    with atomic_folder(final) as folder:
         job.out = folder
         run(job)
         described = manifest.build(
@@ -136,6 +138,7 @@ def _execute(job: Job, run: Callable[[Job], None]) -> None:
             known = {name: paths[0] for name, paths in job.inputs.items() if (paths[0] / manifest.NAME).exists()}
             job.describe(folder, described, {name: manifest.read(path) for name, path in known.items()})
         manifest.write(folder, described)
+    job.out = final  # where what runs at the end of the process finds the manifest
     shutil.rmtree(job.state, ignore_errors=True)
 
 
