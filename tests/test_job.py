@@ -195,6 +195,23 @@ def test_content_is_equal_for_equal_specs_and_outputs(tmp_path: Path) -> None:
     assert len(set(contents)) == 3
 
 
+def test_content_is_equal_for_equal_trainings(tmp_path: Path) -> None:
+    """Whenever they ran: the outputs differ in their record alone, and its hash says so."""
+    described = []
+    for second in (1, 2):
+
+        def train(job: Job, second: int = second) -> None:
+            write(job)
+            record = {"step": 1, "loss": 0.5, "time": second, "system/cpu_utilization_percentage": 40 + second}
+            (job.out / "metrics.jsonl").write_text(json.dumps(record) + "\n")
+
+        assert call(tmp_path, train) == 0
+        described.append(manifest.read(tmp_path / "out"))
+    first, again = described
+    assert first["content"] == again["content"]
+    assert first["outputs"]["metrics.jsonl"] != again["outputs"]["metrics.jsonl"]
+
+
 def test_content_depends_on_names_of_outputs(tmp_path: Path) -> None:
     options: dict[str, Any] = {"stage": "s", "key": "k", "spec": {}, "inputs": {}, "facts": {}, "started": 0.0}
     contents = set()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tracked import CURVE, STORE, TRAINING, World, all_runs, by_key, live, publish_all, unreachable, verified
 
+from sparsemill import manifest
 from sparsemill.errors import UserError
 from sparsemill.files import canonical_json, text_hash, write_json
 from sparsemill.job import Job, main
@@ -48,6 +49,25 @@ def test_a_live_run_of_another_training_is_superseded(world: World, other: str) 
     store = open_store(STORE)
     assert publication.runs["models/ours/seed-0"].run_id != stray.run_id
     assert all_runs(store)[stray.run_id].data.tags["superseded_by"] == publication.runs["models/ours/seed-0"].run_id
+
+
+def test_an_equal_training_keeps_its_run(world: World) -> None:
+    key = "models/ours/seed-0"
+    folders = world.build()
+    first = publish_all(folders)
+    again = live()
+    records = [record | {"time": record["time"] + 3600} for record in CURVE]
+    for record in records:
+        again.log(record)
+    again.close()
+    path = Path("results") / key / "metrics.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    described = manifest.read(path.parent)
+    options = {name: described[name] for name in ("stage", "key", "spec", "inputs", "facts")}
+    manifest.write(path.parent, manifest.build(path.parent, **options, started=1.7e9 + 3600))
+    assert publish_all(folders).runs[key] == first.runs[key]
+    store = open_store(STORE)
+    assert all_runs(store)[again.run_id].data.tags["superseded_by"] == by_key(store)[key].info.run_id
 
 
 def test_live_failures_are_one_warning(world: World, caplog: pytest.LogCaptureFixture) -> None:

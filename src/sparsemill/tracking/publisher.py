@@ -143,6 +143,7 @@ class Publisher:
         if points or changed:
             self._written = True
             write_batch(self.store, run.info.run_id, points=points, tags=changed)
+        self._supersede_others(artefact, run.info.run_id)
 
     def _new(self, artefact: Artefact, old: Any, parent: Any) -> str:
         """Create or complete the run of an artefact; `content` comes last."""
@@ -158,9 +159,9 @@ class Publisher:
         write_batch(self.store, run_id, points=points, parameters=artefact.parameters(), tags=tags)
         log_datasets(self.store, run_id, artefact, self._contents)
         upload(self.store, run_id, artefact, limit=self._limit)
-        for other in [old, *self._index[name].drafts.get(artefact.key, [])]:
-            if other is not None and other.info.run_id != run_id:
-                self._supersede(other, run_id)
+        if old is not None:
+            self._supersede(old, run_id)
+        self._supersede_others(artefact, run_id)
         self.store.client.set_terminated(run_id, "FINISHED", artefact.end)
         self.store.client.set_tag(run_id, "content", artefact.content)
         return run_id
@@ -173,6 +174,12 @@ class Publisher:
         return self.store.client.create_run(
             self.store.experiment(experiment), start_time=start, run_name=name, tags={"key": key, "content": PARTIAL}
         )
+
+    def _supersede_others(self, artefact: Artefact, run_id: str) -> None:
+        """Of an artefact that has its run: what other trainings of it streamed."""
+        for draft in self._index[self._experiment(artefact)].drafts.get(artefact.key, []):
+            if draft.info.run_id != run_id:
+                self._supersede(draft, run_id)
 
     def _supersede(self, old: Any, run_id: str) -> None:
         self.store.client.set_tag(old.info.run_id, "superseded_by", run_id)
