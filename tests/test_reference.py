@@ -1,20 +1,33 @@
 """The generated reference: in step with the models, complete, and true."""
 
 import re
+import shlex
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 import yaml
+from configs import ROOT, read
+from snakemake.cli import parse_config
 
-from sparsemill.study import models, reference
+from sparsemill.study import models, plan, reference
 from sparsemill.study.load import load_study
 from sparsemill.study.models import Experiment, Model, Study
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 FILES = sorted(path for path in CONFIG.rglob("*.yaml"))
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", reference.INTRO.read_text(encoding="utf-8"), re.DOTALL)
+PAGES = [ROOT / "README.md", CONFIG / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
+
+
+def commands() -> list[str]:
+    """Every command of the pages that gives values with `--config`."""
+    codes = [block or span for page in PAGES for block, span in CODE.findall(page.read_text(encoding="utf-8"))]
+    lines = [line for code in codes for line in code.replace("\\\n", " ").splitlines()]
+    return sorted({line for line in lines if "--config " in line and "KEY=VALUE" not in line})
 
 
 def subclasses(model: type[Model]) -> list[type[Model]]:
@@ -77,8 +90,18 @@ def test_examples_of_the_introduction_load(text: str) -> None:
     jsonschema.validate(yaml.safe_load(re.sub(r"\b(\d)e-", r"\1.0e-", text)), reference.config_schema())
 
 
+@pytest.mark.parametrize("command", commands())
+def test_values_of_the_command_line_load(command: str) -> None:
+    words = shlex.split(command.replace("COMMIT", "0" * 40))
+    files = [CONFIG / "config.yaml", *(ROOT / word for word in words if word.endswith(".yaml"))]
+    config = {key: value for file in files for key, value in read(file).items()}
+    given = takewhile(lambda word: "=" in word, words[words.index("--config") + 1 :])
+    assert plan.results(load_study(config | parse_config(list(given)), CONFIG))
+
+
 def test_there_are_examples() -> None:
     assert len(EXAMPLES) == 6
+    assert len(commands()) > 8
     assert "sweep={base: ours, grid: {regulariser.lambda_d: [1e-3, 4e-3]}, collection: pydocs}" in reference.readme()
 
 
