@@ -75,6 +75,12 @@ def test_defaults_and_types_on_the_page() -> None:
     assert "None" not in page
 
 
+def test_the_page_says_which_defaults_shipped_files_change() -> None:
+    (line,) = [line for line in reference.readme().splitlines() if line.startswith("A default counts")]
+    assert "`config.yaml` sets `encode_precision: auto`, " in line
+    assert "`papers/demo.yaml` sets `depth: 200`, `measures: [nDCG@10, MRR@10, R@100, AP]`" in line
+
+
 def test_links_on_the_page_lead_somewhere() -> None:
     page = reference.readme()
     headings = set(re.findall(r"^#+ `(\w+)`$", page, re.MULTILINE))

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import yaml
+
 from sparsemill.files import write_text
 from sparsemill.study.load import SECTIONS
 from sparsemill.study.models import Model, Scale, Study, models_in
@@ -178,11 +180,25 @@ def readme() -> str:
     """The reference page, in Markdown."""
     sections = {key: models for key, field in Study.model_fields.items() if (models := models_in(field.annotation))}
     single = [key for key in Study.model_fields if key not in sections]
-    lines = [INTRO.read_text(encoding="utf-8").rstrip(), "", "## Single values", "", *_table(Study, single)]
+    lines = [INTRO.read_text(encoding="utf-8").rstrip(), "", "## Single values", ""]
+    if changes := ", ".join(_set_by_files(single)):
+        lines += [f"A default counts where no file that is loaded sets the key: {changes}.", ""]
+    lines += _table(Study, single)
     shown: dict[type[Model], str] = {}
     for key, models in sections.items():
         lines += _describe("##", key, models, shown)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _set_by_files(keys: Iterable[str]) -> Iterator[str]:
+    """Of every shipped file that changes defaults of single values: its name, and what it sets."""
+    for path in [*CONFIG.glob("config.yaml"), *sorted(CONFIG.glob("papers/*.yaml"))]:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        given = {key: content[key] for key in keys if key in content}
+        changed = [key for key, value in given.items() if value != Study.model_fields[key].default]
+        if changed:
+            values = ", ".join(f"`{key}: {json.dumps(given[key])}`".replace('"', "") for key in changed)
+            yield f"`{path.relative_to(CONFIG).as_posix()}` sets {values}"
 
 
 def generated() -> dict[Path, str]:
