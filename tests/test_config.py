@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from configs import CONFIG, Config, experiment, load, read, table, told
+from snakemake.cli import parse_config
 
 from sparsemill.errors import UserError
 from sparsemill.study.load import load_study
@@ -54,6 +55,16 @@ def test_values_of_the_demo(demo: Study) -> None:
 def test_numbers_that_arrive_as_text(text: Any) -> None:
     """YAML 1.1 reads `1e-3` as text, and everything nested below `--config` is text."""
     assert load(experiments=experiment(regulariser={"lambda_d": text})).experiments["x"].regulariser.lambda_d == 0.001
+
+
+@pytest.mark.parametrize("paper", ["2411.04403", "2210.12340", "1412.6980", "0704.0001"])
+def test_arxiv_ids_that_arrive_as_numbers(paper: str) -> None:
+    """YAML reads an unquoted id as a number, and so does `--config`, whatever the quotes."""
+    number = float(paper)
+    assert load(tables=table(paper=number)).tables["t"].paper == paper
+    assert load(tables=table(paper=paper), **parse_config([f"paper={paper}"])).paper == paper
+    with pytest.raises(UserError, match=r"tables\.t\.paper: Input should be a valid string, got 3\.5"):
+        load(tables=table(paper=3.5))
 
 
 def test_integers_and_booleans_that_arrive_as_text() -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
@@ -35,6 +36,18 @@ def canonical_measure(name: str) -> str:
     return re.sub(r"^MAP(?=@|$)", "AP", name)
 
 
+def arxiv_id(value: Any) -> Any:
+    """An arXiv id that YAML read as a number, as the text that it was; anything else as it is.
+
+    Ids have four digits after the point up to 2014 and five since, and start with year and month.
+    """
+    if isinstance(value, float) and 704 <= value < 10_000:
+        text = f"{value:.5f}" if value >= 1501 else f"{value:09.4f}"
+        return text if float(text) == value else value
+    return value
+
+
+Paper = Annotated[str, BeforeValidator(arxiv_id)]
 Measure = Annotated[str, AfterValidator(canonical_measure)]
 Normalisation = Literal["minmax", "zscore", "rank", "softmax", "none"]
 Scale = Literal["demo", "one-gpu", "paper"]

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from sparsemill.study.models.base import Measure, Model, Name, Scale
+from sparsemill.study.models.base import Measure, Model, Name, Paper, Scale
 
 Evidence = Literal["printed", "quoted", "model card", "released code", "re-run", "recalled", "digitised"]
 Tier = Literal["untrained", "released checkpoint", "retrained"]
@@ -49,7 +49,7 @@ class PublishedRow(Model):
 class Published(Model):
     """A table or figure as it was published; every value stands here once."""
 
-    paper: str = Field(description="arXiv id, or what else names the publication")
+    paper: Paper = Field(description="arXiv id, or what else names the publication")
     table: str = Field(description="for example `Table 3`")
     source: str = Field(description="where the values were read")
     evidence: Evidence = Field(

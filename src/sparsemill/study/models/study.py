@@ -11,6 +11,7 @@ from sparsemill.study.models.base import (
     Measure,
     Model,
     Name,
+    Paper,
     Positive,
     Precision,
     Revision,
@@ -66,7 +67,7 @@ class Study(Model):
         description="what tables do about systems that were not run: run: they wait for them; show: they are made of "
         "what is there, and say what is not and which command runs it",
     )
-    paper: str = Field(
+    paper: Paper = Field(
         default="", description="arXiv id of a paper: only its tables and figures are made (empty: all that are known)"
     )
     sweep: list[Name] = Field(

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from sparsemill.study.models.base import LATER, Measure, Model, Name, Positive, Scale
+from sparsemill.study.models.base import LATER, Measure, Model, Name, Paper, Positive, Scale
 from sparsemill.study.models.published import Tier
 
 PAIR_COUNTS = ("training tuples", "queries left")
@@ -74,7 +74,7 @@ class Table(Model):
     published: Annotated[list[Name], LATER] = Field(
         default=[], description="published tables whose values stand beside ours; the first that has a value counts"
     )
-    paper: Annotated[str, LATER] = Field(default="", description="arXiv id of the paper that it belongs to")
+    paper: Annotated[Paper, LATER] = Field(default="", description="arXiv id of the paper that it belongs to")
     notes: Annotated[list[str], LATER] = Field(default=[], description="sentences below it")
 
     @property
@@ -118,7 +118,7 @@ class Figure(Model):
     published: Annotated[list[Name], LATER] = Field(
         default=[], description="published figures or tables whose points a tradeoff figure draws below ours"
     )
-    paper: Annotated[str, LATER] = Field(default="", description="arXiv id of the paper that it belongs to")
+    paper: Annotated[Paper, LATER] = Field(default="", description="arXiv id of the paper that it belongs to")
 
     @model_validator(mode="after")
     def _a_sweep_has_a_key(self) -> "Figure":
