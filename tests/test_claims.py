@@ -207,6 +207,7 @@ def test_a_papers_target_makes_its_tables_alone(target: str, scale: str) -> None
         key for key in plan.results(study) if key.split("/")[0] not in pages
     ]
     specs.check_expected(study)
+    specs.publish(study)  # without the tables of sweeps
 
 
 def test_a_paper_without_tables_is_refused() -> None:

@@ -182,10 +182,9 @@ def publish(study: Study) -> Spec:
     systems = [*study.experiments, *(name for name in study.released if name in rows), *teachers, *study.ensembles]
     spec = {"experiment": study.tracking.experiment, "rows": rows, "engines": _engines(study, systems)}
     spec |= dump(study.tracking, include={"upload_mib"})
-    if study.sweep:
-        spec["sweeps"] = {
-            name: [row.system for row in study.tables[f"sweep-{name}"].measured_rows] for name in study.sweep
-        }
+    shown = [name for name in study.sweep if f"sweep-{name}" in study.tables]
+    if shown:
+        spec["sweeps"] = {name: [row.system for row in study.tables[f"sweep-{name}"].measured_rows] for name in shown}
     return versioned("publish", spec)
 
 
