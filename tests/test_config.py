@@ -122,7 +122,14 @@ def test_single_values_win_and_mappings_merge(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("a: [", "p.yaml: not YAML: "), ("- 1\n", "p.yaml: expected a mapping of sections")]
+    ("text", "message"),
+    [
+        ("a: [", r"p.yaml: not YAML: "),
+        ("- 1\n", r"p.yaml: expected a mapping of sections"),
+        ("", r"p.yaml: expected a mapping of sections"),
+        ("depth: 1\ndepth: 2\n", r"p.yaml:2: 'depth' is there already, in line 1; keep one of them"),
+        ("tables:\n  t: {rows: [{system: a, system: b}]}\n", r"p.yaml:2: 'system' is there already, in line 2"),
+    ],
 )
 def test_broken_presets(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "papers").mkdir()

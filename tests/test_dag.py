@@ -98,11 +98,19 @@ def test_overlays_plan(fresh: Path, overlay: str) -> None:
     assert "render_table" in told
 
 
-def test_a_mistake_is_told_in_one_line(fresh: Path) -> None:
-    command = [sys.executable, "-m", "snakemake", "-n", "--config", "experimnts={}"]
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--config", "experimnts={}"), "config: experimnts: unknown key; did you mean 'experiments'?"),
+        (("--configfile", "twice.yaml"), "twice.yaml:3: 'mine' is there already, in line 2; keep one of them"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(fresh: Path, options: tuple[str, str], message: str) -> None:
+    (fresh / "twice.yaml").write_text("experiments:\n  mine: {extends: ours, steps: 3}\n  mine: {extends: ours}\n")
+    command = [sys.executable, "-m", "snakemake", "-n", *options]
     done = subprocess.run(command, cwd=fresh, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "config: experimnts: unknown key; did you mean 'experiments'?" in done.stdout + done.stderr
+    assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 

@@ -16,6 +16,7 @@ from sparsemill.retrieval.ir_metadata import GOAL
 from sparsemill.study import check, edges, mirror, missing, pages, plan, revisions, specs, targets
 from sparsemill.study.goal import research_goal
 from sparsemill.study.load import chosen_scale, load_study
+from sparsemill.study.yaml_files import check_config_files
 
 # Jobs use this interpreter and this checkout, also inside conda environments.
 os.environ.update(
@@ -42,6 +43,7 @@ for overlay in brought:
 
 
 try:
+    check_config_files(map(Path, workflow.configfiles))
     study = load_study(config, ROOT / "config")
     if study.missing == "show":
         study = missing.made_only(study, lambda key: Path(study.results, key, "manifest.json").exists())

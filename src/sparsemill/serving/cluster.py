@@ -22,8 +22,9 @@ from sparsemill.serving.options import add_load, load_of, positive
 from sparsemill.study import edges, specs
 from sparsemill.study.check import ENCODED
 from sparsemill.study.hints import nearest
-from sparsemill.study.load import load_study, read_yaml
+from sparsemill.study.load import load_study
 from sparsemill.study.models import OpenSearchEngine, Study
+from sparsemill.study.yaml_files import read_yaml
 
 FIXED = "fixed"
 _NOTHING = json.dumps({"size": 0, "track_total_hits": False, "query": {"match_none": {}}})

@@ -5,7 +5,6 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-import yaml
 from pydantic import ValidationError
 
 from sparsemill.errors import UserError
@@ -18,6 +17,7 @@ from sparsemill.study.limits import check_limits
 from sparsemill.study.models import Scale, Study
 from sparsemill.study.sweeps import expand_sweeps, sweep_figures
 from sparsemill.study.training_sets import expand_pairs
+from sparsemill.study.yaml_files import read_yaml
 
 SECTIONS = (
     "engines",
@@ -40,29 +40,6 @@ SECTIONS = (
     "claims",
 )
 """Sections of named entries; a name stands for one thing, whoever defines it."""
-
-
-# As safe as yaml.SafeLoader, and eight times faster where PyYAML was built with libyaml.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a config.
-
-    Raises:
-        UserError: the file cannot be read, or holds no mapping.
-    """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 (a safe loader)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a mapping of sections")
-    return content
 
 
 def _with_bases(chosen: Iterable[Any], available: dict[str, Path], where: str) -> list[Path]:
