@@ -101,6 +101,15 @@ def test_a_new_store_trains_nothing(checkout: Path) -> None:
     assert set(planned(checkout, "--config", "tracking={live: false}").values()) == mirrored
 
 
+def test_the_store_is_no_input_of_trainings(checkout: Path) -> None:
+    """A checkpoint belongs to its inputs, and would be lost where a store comes or goes."""
+    trainings = ["pretrain", "finetune", "train_cross_encoder"]
+    told = snakemake(checkout, "--dry-run", "--printshellcmds", "--forcerun", *trainings)
+    commands = [line for line in told.splitlines() if any(f"/{stage}.py" in line for stage in trainings)]
+    assert commands
+    assert not [line for line in commands if "store" in line.lower()]
+
+
 ABLATION = """
 experiments:
   unscheduled: {extends: ours, regulariser: {lambda_d: 2e-3, warmup_steps: 0}}

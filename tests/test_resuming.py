@@ -119,6 +119,18 @@ def test_an_interrupted_stage_goes_on(
     assert found == contents(whole / "out")
 
 
+def test_a_store_that_appears_meanwhile_is_no_other_training(
+    inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert finetune(inputs, tmp_path, monkeypatch, stop=6) == 130
+    write_json(tmp_path / "store" / "manifest.json", {"content": "new"})
+    monkeypatch.setenv("SPARSEMILL_STORE", str(tmp_path / "store"))
+    assert finetune(inputs, tmp_path, monkeypatch) == 0
+    described = read_json(tmp_path / "out" / "manifest.json")
+    assert described["facts"]["resumed_at_step"] == 3
+    assert "store" not in described["inputs"]
+
+
 def test_an_interrupted_stage_starts_anew_when_an_input_has_changed(
     inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

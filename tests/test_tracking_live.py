@@ -84,7 +84,8 @@ def test_a_training_job_streams_into_the_run_that_publish_adopts(world: World, m
     monkeypatch.setattr("atexit.register", at_exit.append)
     spec = dict(TRAINING)
     out = Path("results/models/ours/seed-0")
-    job = Job("finetune", "models/ours/seed-0", spec, {"store": [STORE]}, out, Path("state"), 1)
+    job = Job("finetune", "models/ours/seed-0", spec, {}, out, Path("state"), 1)
+    monkeypatch.setenv("SPARSEMILL_STORE", str(STORE))
     stream = open_stream(job)
     stream(CURVE[0])
     at_exit[0]()
@@ -92,7 +93,7 @@ def test_a_training_job_streams_into_the_run_that_publish_adopts(world: World, m
     assert (run.info.run_name, run.info.status) == ("finetune ours seed-0", "FAILED")
     assert run.data.metrics == {"loss": 1.0, "flops": 0.1}
     assert run.data.tags["spec_hash"] == text_hash(canonical_json(spec))
-    job.inputs = {}
+    monkeypatch.setenv("SPARSEMILL_STORE", "")
     open_stream(job)(CURVE[1])
     assert len(at_exit) == 1
 

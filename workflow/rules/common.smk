@@ -62,9 +62,10 @@ onstart:
 
 
 RESULTS = Path(study.results)
-# Training streams to the store if there is one. It is no input: a store that was deleted must train nothing again.
-# What sidecars of runs say of the study; no input either, or a new table would search again.
+# What sidecars of runs say of the study; no input, or a new table would search again.
 os.environ.update({GOAL: canonical_json(research_goal(study))})
+# Training streams to the store if there is one. No input either: a store that was deleted must train nothing again, nor
+# cost a stopped training its checkpoints.
 os.environ.update(SPARSEMILL_STORE=str(RESULTS / "store") if study.tracking.live else "")
 NVIDIA = Path(os.sep, "dev", "nvidia0")
 GPUS = int(study.device != "cpu" and (shutil.which("nvidia-smi") is not None or NVIDIA.exists()))
@@ -191,10 +192,9 @@ def launcher(wildcards, resources):
     return f"python -m torch.distributed.run --standalone --nproc_per_node {resources.processes} --"
 
 
-def command(script, live=False, marked=False, launched=False):
+def command(script, marked=False, launched=False):
     """The shell command of a rule; the checkout's place is not in it, so that moving it runs nothing again."""
-    store = live * ' ${{SPARSEMILL_STORE:+--in store "$SPARSEMILL_STORE"}}'
     told = "--out {params.out:q} --key {params.key:q} --log {log:q} --threads {threads} --spec {params.spec:q}"
     marks = marked * " --facts {params.facts:q}"
     python = "{params.launcher}" if launched else "python"
-    return f'{python} "$SPARSEMILL_SCRIPTS"/{script}.py {{params.inputs:q}}{store} {told}{marks}'
+    return f'{python} "$SPARSEMILL_SCRIPTS"/{script}.py {{params.inputs:q}} {told}{marks}'

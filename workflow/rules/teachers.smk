@@ -207,7 +207,7 @@ rule train_cross_encoder:
         facts=facts("cross_encoders/{cross_encoder}"),
         spec=spec(specs.train_cross_encoder, "cross_encoder"),
     shell:
-        command("train_cross_encoder", live=True, marked=True)
+        command("train_cross_encoder", marked=True)
 
 
 rule score_teacher:

@@ -26,7 +26,7 @@ rule pretrain:
         facts=facts("pretrained/{pretraining}/seed-{seed}"),
         spec=spec(specs.pretrain, "pretraining", "seed"),
     shell:
-        command("pretrain", live=True, marked=True, launched=True)
+        command("pretrain", marked=True, launched=True)
 
 
 rule finetune:
@@ -55,4 +55,4 @@ rule finetune:
         facts=facts("models/{experiment}/seed-{seed}"),
         spec=spec(specs.finetune, "experiment", "seed"),
     shell:
-        command("finetune", live=True, marked=True, launched=True)
+        command("finetune", marked=True, launched=True)

@@ -28,20 +28,20 @@ _INTERVAL = 2.0
 def open_stream(job: Job) -> Callable[[dict[str, float]], None]:
     """Where a training sends its records: to a live run, or nowhere when there is no store or it is out of reach.
 
-    The run is closed when the process ends. Of several processes (`torchrun`) only the first one streams.
-
-    Args:
-        job: its input `store`, absent where streaming is off, holds `store.json`.
+    The folder that `SPARSEMILL_STORE` names holds `store.json`; unset or empty: streaming is off. The run is closed
+    when the process ends. Of several processes (`torchrun`) only the first one streams.
     """
-    if "store" not in job.inputs or os.environ.get("RANK", "0") != "0":
+    store = os.environ.get("SPARSEMILL_STORE")
+    if not store or os.environ.get("RANK", "0") != "0":
         return _ignore
-    if not (job.input("store") / NAME).exists():
+    folder = Path(store)
+    if not (folder / NAME).exists():
         logger.info("tracking: there is no store yet, so no live curves; publish adds them later")
         return _ignore
     at = address(job.key)
-    named = [name for name in read_json(job.input("store") / NAME)["experiments"] if name != SHARED]
+    named = [name for name in read_json(folder / NAME)["experiments"] if name != SHARED]
     experiment = experiment_of(at, named[0])
-    run = LiveRun.start(job.input("store"), experiment=experiment, key=job.key, run_name=at.run_name, spec=job.spec)
+    run = LiveRun.start(folder, experiment=experiment, key=job.key, run_name=at.run_name, spec=job.spec)
     if run is None:
         return _ignore
     atexit.register(lambda: run.close("FINISHED" if (job.out / manifest.NAME).exists() else "FAILED"))
