@@ -64,8 +64,8 @@ for name in ("spec", "out", "key", "log", "threads"):
 parser.add_argument("--facts")
 given = parser.parse_args()
 out = pathlib.Path(given.out)
-given_folders = [pathlib.Path(path) for _, *paths in given.inputs for path in paths]
-missing = [folder for folder in given_folders if not (folder / "manifest.json").exists()]
+places = [pathlib.Path(path) for name, *paths in given.inputs for path in paths if name != "files"]
+missing = [place for place in places if not (place / "manifest.json").exists()]
 if missing or "stage_version" not in json.loads(given.spec) or not given.out.endswith(given.key):
     sys.exit(f"{given.key}: missing {missing}, or a bad spec {given.spec} or folder {given.out}")
 shutil.rmtree(out, ignore_errors=True)

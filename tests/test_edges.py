@@ -7,6 +7,7 @@ from configs import load
 
 from sparsemill.study import edges, plan, specs
 from sparsemill.study.models import Study
+from sparsemill.study.outside import outside_files
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 
@@ -56,7 +57,7 @@ def test_an_idf_table_from_a_file_counts_nothing() -> None:
     study = load(data="here", idfs={"theirs": {"kind": "file", "path": "idf.json", "backbone": "minilm-l2"}})
     assert edges.upstream(study, "idfs/theirs") == {"backbone": ["backbones/minilm-l2"]}
     assert specs.count_idf(study, "theirs")["path"] == "here/idf.json"
-    assert plan.idf_files(study, "theirs") == plan.idf_files(study, "pydocs") == []
+    assert outside_files(study, "idfs/theirs") == outside_files(study, "idfs/pydocs") == []
     assert "kind" not in specs.count_idf(study, "pydocs")
 
 
@@ -160,13 +161,38 @@ def test_sources_of_own_data(tmp_path: Path) -> None:
     for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
         (tmp_path / "mine" / name).touch()
     study = load(data=str(tmp_path), collections={"mine": {"kind": "beir_folder", "path": "mine"}})
-    found = plan.source_files(study, "mine")
+    found = outside_files(study, "collections/mine")
     assert [Path(path).relative_to(tmp_path / "mine").as_posix() for path in found] == [
         "corpus.jsonl",
         "queries.jsonl",
         "qrels/test.tsv",
     ]
-    assert plan.source_files(study, "pydocs") == []
+    assert outside_files(study, "collections/pydocs") == []
+
+
+def test_weights_in_a_folder_are_files_of_what_loads_them(tmp_path: Path) -> None:
+    (tmp_path / "1_Pooling").mkdir()
+    names = ["1_Pooling/config.json", "config.json", "model.safetensors", "vocab.txt"]
+    for name in [*names, "pytorch_model.bin", ".gitattributes"]:
+        (tmp_path / name).touch()
+    weights = {"weights": {"kind": "folder", "path": str(tmp_path)}}
+    training = {"training_set": "pydocs", "steps": 1, "queries_per_step": 2, "documents_per_query": 2}
+    study = load(
+        backbones={"mine": weights},
+        released={"mine": {**weights, "query_side": "splade"}},
+        cross_encoders={"mine": weights | training},
+        teachers={
+            "dense": {"kind": "dense", **weights},
+            "pairs": {"kind": "cross_encoder", **weights},
+            "own": {"kind": "cross_encoder", "trained": "mine"},
+        },
+    )
+    loaded_by = ["backbones/mine", "released/mine/fixed", "cross_encoders/mine"]
+    loaded_by += ["embeddings/dense/pydocs/shard-0", "scores/pydocs/pairs/shard-0"]
+    for key in loaded_by:
+        assert outside_files(study, key) == [(tmp_path / name).as_posix() for name in names], key
+    for key in ("scores/pydocs/dense/shard-0", "scores/pydocs/own/shard-0", "backbones/minilm-l2", "tidy"):
+        assert outside_files(study, key) == [], key
 
 
 @pytest.mark.parametrize("key", ["nothing", "tables", "models/ours", "tables/demo/more"])

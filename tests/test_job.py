@@ -176,6 +176,21 @@ def test_manifest_describes_the_artefact(tmp_path: Path) -> None:
     assert found["peak_memory_mib"] > 1
 
 
+def test_a_file_is_an_input_by_its_bytes(tmp_path: Path) -> None:
+    states = []
+
+    def run(job: Job) -> None:
+        states.append(job.own_state().name)
+        write(job)
+
+    weights = tmp_path / "model.safetensors"
+    for text in ("before", "before", "after"):
+        weights.write_text(text)
+        assert call(tmp_path, run, "--in", "files", str(weights)) == 0
+        assert manifest.read(tmp_path / "out")["inputs"] == {"files": file_hash(weights)}
+    assert states[0] == states[1] != states[2]
+
+
 def test_facts_known_beforehand_are_kept_and_change_no_content(tmp_path: Path) -> None:
     assert call(tmp_path) == 0
     plain = manifest.read(tmp_path / "out")

@@ -167,6 +167,18 @@ def test_an_inline_sweep_trains_its_members_only(checkout: Path) -> None:
     assert not {"pretrain", "score_teacher", "mine_candidates", "measure_latency"} & set(jobs.values())
 
 
+def test_other_weights_in_a_folder_are_loaded_again(checkout: Path) -> None:
+    weights = checkout / "here" / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_text("before")
+    config = "backbones={mine: {weights: {kind: folder, path: here}}}"
+    mine = ("--config", config, "--", "results/backbones/mine/manifest.json")
+    snakemake(checkout, "--quiet", "all", *mine)
+    assert planned(checkout, *mine) == {}
+    weights.write_text("after")
+    assert planned(checkout, *mine) == {"backbones/mine": "prepare_backbone"}
+
+
 UNPINNED = """
 backbones: {mine: {weights: {kind: hub, id: some/where}}}
 experiments: {x: {extends: doc-distill, start: mine}}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 from test_pair_teachers import save_classifier
 from tiny import write_inputs
 
@@ -68,6 +69,29 @@ def test_a_trained_cross_encoder(
     assert score(inputs, tmp_path / "other", scorer, *model) == 0
     again, at_once = (read_scores([tmp_path / name / "0"])[1] for name in ("out", "other"))
     assert np.allclose(again, at_once, atol=1e-5)
+
+
+def test_scores_are_those_of_one_model(inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that change while a run is stopped leave none of its blocks."""
+    folder = tmp_path / "model"
+    save_classifier(folder, 1)
+    monkeypatch.setattr(TextScorer, "BLOCK", 20)
+    scorer = {"kind": "cross_encoder", "weights": {"kind": "folder", "path": str(folder)}, "max_length": 24}
+    files = ("--in", "files", str(folder / "model.safetensors"))
+    whole, blocks = TextScorer.score, []
+
+    def counted(self: TextScorer, queries: Any, documents: Any) -> Any:
+        blocks.append(len(queries))
+        if len(blocks) == 3:
+            raise KeyboardInterrupt
+        return whole(self, queries, documents)
+
+    monkeypatch.setattr(TextScorer, "score", counted)
+    assert score(inputs, tmp_path / "out", scorer, *files) == 130
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: weight * 2 for name, weight in weights.items()}, folder / "model.safetensors", {"format": "pt"})
+    assert score(inputs, tmp_path / "out", scorer, *files) == 0
+    assert blocks[3:] == [*[20] * 7, 4]
 
 
 def test_scores_are_those_of_the_texts(inputs: dict[str, Any], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from sparsemill.errors import UserError
 from sparsemill.study import check, edges, plan, specs
 from sparsemill.study.load import load_study
 from sparsemill.study.models import Study
+from sparsemill.study.outside import outside_files
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 FOLDER = {"kind": "folder", "path": "model"}
@@ -88,9 +89,13 @@ def test_score_files_are_inputs(tmp_path: Path) -> None:
     for name in ("b.jsonl", "a.parquet", "README.md"):
         (tmp_path / "scores" / name).touch()
     study = load(data=str(tmp_path), teachers={"one": {"kind": "scores", "path": "scores/b.jsonl"}})
-    assert [Path(path).name for path in plan.score_files(study, "file")] == ["a.parquet", "b.jsonl"]
-    assert [Path(path).name for path in plan.score_files(study, "one")] == ["b.jsonl"]
-    assert plan.score_files(study, "minilm") == []
+
+    def names(teacher: str) -> list[str]:
+        return [Path(path).name for path in outside_files(study, f"scores/pydocs/{teacher}/shard-0")]
+
+    assert names("file") == ["a.parquet", "b.jsonl"]
+    assert names("one") == ["b.jsonl"]
+    assert names("minilm") == []
 
 
 def test_sparse_teachers_are_rows(study: Study) -> None:

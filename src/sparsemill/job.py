@@ -15,7 +15,7 @@ from typing import Any
 
 from sparsemill import manifest
 from sparsemill.errors import UserError
-from sparsemill.files import atomic_folder, canonical_json, read_json, text_hash
+from sparsemill.files import atomic_folder, canonical_json, file_hash, read_json, text_hash
 
 logger = logging.getLogger("sparsemill")
 
@@ -106,12 +106,18 @@ def _start_logging(path: Path | None) -> None:
 
 
 def input_contents(inputs: dict[str, list[Path]]) -> dict[str, str]:
-    """Input name -> `content` of its manifest, for inputs that have one; `name[i]` where there are several."""
+    """Input name -> `content` of its manifest, or a file's SHA-256; `name[i]` where there are several.
+
+    Folders without a manifest are left out.
+    """
     contents = {}
     for name, paths in inputs.items():
         for number, path in enumerate(paths):
-            if (path / manifest.NAME).exists():
-                contents[name if len(paths) == 1 else f"{name}[{number}]"] = manifest.read(path)["content"]
+            place = name if len(paths) == 1 else f"{name}[{number}]"
+            if path.is_file():
+                contents[place] = file_hash(path)
+            elif (path / manifest.NAME).exists():
+                contents[place] = manifest.read(path)["content"]
     return contents
 
 

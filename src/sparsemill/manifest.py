@@ -68,7 +68,7 @@ def build(
         stage: the rule's name.
         key: readable path of the artefact below `results/`.
         spec: the stage's slice of the resolved config, with its `stage_version`.
-        inputs: name of the input -> the `content` of its manifest.
+        inputs: name of the input -> the `content` of its manifest, or a file's SHA-256.
         facts: what the stage found out (counts, sizes), plain JSON values.
         started: `time.time()` at the start of the stage.
         device: where the stage computed, for example `cpu`.

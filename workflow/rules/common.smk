@@ -13,7 +13,7 @@ from sparsemill.errors import UserError
 from sparsemill.files import canonical_json
 from sparsemill.malloc import keep_freed_memory
 from sparsemill.retrieval.ir_metadata import GOAL
-from sparsemill.study import check, edges, mirror, missing, pages, plan, revisions, specs, targets
+from sparsemill.study import check, edges, mirror, missing, outside, pages, plan, revisions, specs, targets
 from sparsemill.study.goal import research_goal
 from sparsemill.study.load import chosen_scale, load_study
 from sparsemill.study.yaml_files import check_config_files
@@ -137,21 +137,24 @@ def manifests(keys):
 
 
 def parents(pattern):
-    """An input function: the manifests of what the artefact is made from, by name."""
+    """An input function: the manifests of what the artefact is made from, by name, and `files` that no rule makes."""
 
     def resolve(wildcards):
-        found = edges.upstream(study, pattern.format(**wildcards))
-        return {name: manifests(keys) for name, keys in found.items()}
+        made = pattern.format(**wildcards)
+        found = {name: manifests(keys) for name, keys in edges.upstream(study, made).items()}
+        return {**found, "files": outside.outside_files(study, made)}
 
     return resolve
 
 
 def inputs(pattern):
-    """A `params` function: `--in NAME FOLDER...` for everything that the artefact is made from."""
+    """A `params` function: `--in NAME PATH...` for everything that the artefact is made from."""
 
     def resolve(wildcards):
-        found = edges.upstream(study, pattern.format(**wildcards))
-        return [word for name, keys in found.items() if keys for word in ("--in", name, *map(path, keys))]
+        made = pattern.format(**wildcards)
+        found = {name: list(map(path, keys)) for name, keys in edges.upstream(study, made).items()}
+        found["files"] = outside.outside_files(study, made)
+        return [word for name, paths in found.items() if paths for word in ("--in", name, *paths)]
 
     return resolve
 

@@ -2,7 +2,7 @@
 rule fetch_collection:
     # Texts, queries and judgements as Parquet, counts checked.
     input:
-        lambda wildcards: plan.source_files(study, wildcards.collection),
+        unpack(parents("collections/{collection}")),
     output:
         manifest=path("collections/{collection}/manifest.json"),
         corpus=path("collections/{collection}/corpus.parquet"),
@@ -80,7 +80,6 @@ rule count_idf:
     # Inverse document frequencies of word pieces, counted or from a file.
     input:
         unpack(parents("idfs/{idf}")),
-        files=lambda wildcards: plan.idf_files(study, wildcards.idf),
     output:
         manifest=path("idfs/{idf}/manifest.json"),
         idf=path("idfs/{idf}/idf.json"),

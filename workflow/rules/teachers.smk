@@ -214,7 +214,6 @@ rule score_teacher:
     # A teacher's scores of one shard of the candidates.
     input:
         unpack(parents("scores/{training_set}/{teacher}/shard-{shard}")),
-        files=lambda wildcards: plan.score_files(study, wildcards.teacher),
     output:
         manifest=path("scores/{training_set}/{teacher}/shard-{shard}/manifest.json"),
         scores=path("scores/{training_set}/{teacher}/shard-{shard}/scores.parquet"),

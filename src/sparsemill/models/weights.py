@@ -10,7 +10,7 @@ from typing import Any
 
 from sparsemill.errors import UserError
 from sparsemill.files import file_hash, read_json
-from sparsemill.study.models import FolderWeights, HubWeights, PackageWeights, Weights
+from sparsemill.study.models import WEIGHT_FILES, FolderWeights, HubWeights, PackageWeights, Weights
 
 FILE = "model.safetensors"
 VOCABULARIES = (
@@ -90,9 +90,8 @@ def _hub_folder(weights: HubWeights) -> Path:
 
     if weights.revision is None:
         raise UserError(f"{weights.id} is not pinned; give a commit that has safetensors under `revisions`")
-    patterns = ["*.json", "*.txt", "*.safetensors", "*.model", "*.py"]
     try:
-        return Path(snapshot_download(weights.id, revision=weights.revision, allow_patterns=patterns))
+        return Path(snapshot_download(weights.id, revision=weights.revision, allow_patterns=list(WEIGHT_FILES)))
     except (HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{weights.id}@{weights.revision[:8]} cannot be had from the hub: {reason}") from None

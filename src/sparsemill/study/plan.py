@@ -1,12 +1,11 @@
 """What a study asks for: the cells behind its tables and figures, and the artefacts that hold them."""
 
 from itertools import product
-from pathlib import Path
 from typing import NamedTuple
 
 from sparsemill.study.groups import members
 from sparsemill.study.measures import INDEX_SIZE, LATENCY, asked_times, timed_uses, uses
-from sparsemill.study.models import BeirFolder, IdfFile, PairFile, ScoresTeacher, Study
+from sparsemill.study.models import Study
 from sparsemill.study.specs import in_two_phases, system_engine, system_kind, variants
 from sparsemill.study.timings import ENGINES
 from sparsemill.study.verdicts import claim_evaluations, due_claims, due_values
@@ -140,35 +139,3 @@ def judged_evaluations(study: Study) -> list[str]:
         for variant in variants(study, system)
         for collection in collections
     ]
-
-
-def source_files(study: Study, collection: str) -> list[str]:
-    """Files outside the results folder that a collection is read from, as far as they exist."""
-    chosen = study.collections[collection]
-    if isinstance(chosen, PairFile):
-        file = Path(study.data) / chosen.path
-        return [file.as_posix()] if file.is_file() else []
-    if not isinstance(chosen, BeirFolder):
-        return []
-    folder = Path(study.data) / chosen.path
-    files = [folder / "corpus.jsonl", folder / "queries.jsonl", *sorted(folder.glob("qrels/*.tsv"))]
-    return [file.as_posix() for file in files if file.is_file()]
-
-
-def idf_files(study: Study, idf: str) -> list[str]:
-    """The file outside the results folder that an IDF table is read from, if it exists."""
-    chosen = study.idfs[idf]
-    if not isinstance(chosen, IdfFile):
-        return []
-    path = Path(study.data) / chosen.path
-    return [path.as_posix()] if path.is_file() else []
-
-
-def score_files(study: Study, teacher: str) -> list[str]:
-    """Files outside the results folder that a teacher's scores are read from, as far as they exist."""
-    chosen = study.teachers[teacher]
-    if not isinstance(chosen, ScoresTeacher):
-        return []
-    path = Path(study.data) / chosen.path
-    files = [path] if path.is_file() else sorted([*path.glob("*.parquet"), *path.glob("*.jsonl")])
-    return [file.as_posix() for file in files]

@@ -1,31 +1,16 @@
 """Weights on the hub that a study would run, and that nobody has pinned to a commit."""
 
-from pydantic import BaseModel
-
 from sparsemill.errors import UserError
 from sparsemill.study import edges, plan
 from sparsemill.study.models import HubWeights, Study
-
-
-def _entry(study: Study, key: str) -> BaseModel | None:
-    match key.split("/"):
-        case ["backbones", name]:
-            return study.backbones[name]
-        case ["released", name, *_]:
-            return study.released[name]
-        case ["embeddings", teacher, *_] | ["scores", _, teacher, *_]:
-            return study.teachers[teacher]
-        case ["cross_encoders", name]:
-            return study.cross_encoders[name]
-    return None
+from sparsemill.study.outside import weights_of
 
 
 def unpinned(study: Study) -> list[str]:
     """Ids on the hub, sorted, that something of the study's results is made from and that have no revision."""
     # From MLflow only tables are built, and no weights are needed.
     keys = plan.results(study) if study.tables_source == "files" else [f"tables/{table}" for table in study.tables]
-    entries = (_entry(study, key) for key in edges.closure(study, keys))
-    weights = (getattr(entry, "weights", None) for entry in entries)
+    weights = (weights_of(study, key) for key in edges.closure(study, keys))
     return sorted({one.id for one in weights if isinstance(one, HubWeights) and one.revision is None})
 
 

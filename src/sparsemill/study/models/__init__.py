@@ -8,6 +8,7 @@ from sparsemill.study.models.engines import BUILT_IN, MilvusEngine, OpenSearchEn
 from sparsemill.study.models.published import Claim, Published
 from sparsemill.study.models.released import Released
 from sparsemill.study.models.sources import (
+    WEIGHT_FILES,
     Backbone,
     BeirFolder,
     Collection,
@@ -42,6 +43,7 @@ __all__ = [
     "LATER",
     "PAIR_COUNTS",
     "SIAMESE",
+    "WEIGHT_FILES",
     "Backbone",
     "BeirFolder",
     "Bm25Teacher",

@@ -20,7 +20,10 @@ class FolderWeights(Model):
     """Weights in a local folder in the hub's format (safetensors)."""
 
     kind: Literal["folder"]
-    path: str = Field(description="folder with `config.json`, tokenizer files and `model.safetensors`")
+    path: str = Field(
+        description="folder with `config.json`, tokenizer files and `model.safetensors`; relative paths start where "
+        "Snakemake runs"
+    )
 
 
 class HubWeights(Model):
@@ -36,6 +39,9 @@ class HubWeights(Model):
         default=None, description="commit of the code's repository, where `config.json` names another one for it"
     )
 
+
+WEIGHT_FILES = ("*.json", "*.txt", "*.safetensors", "*.model", "*.py")
+"""Files of a model's folder, and of the folders in it, that are read; pickles are not."""
 
 Weights = Annotated[PackageWeights | FolderWeights | HubWeights, Field(discriminator="kind")]
 
