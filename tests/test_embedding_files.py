@@ -41,6 +41,8 @@ def test_shards_of_documents_are_joined(tmp_path: Path, form: str, cuts: list[in
     save_matrix(folders[0], "queries", shape(queries))
     cache = load_embeddings(folders)
     assert np.allclose(cache.matrix(range(5), range(9)), queries @ documents.T, atol=1e-5)
+    mixed = [8, 1, 5, 0, 3, 8]
+    assert np.allclose(cache.matrix(range(5), mixed), queries @ documents[mixed].T, atol=1e-5)
 
 
 @pytest.mark.parametrize("cuts", [[0, 9], [0, 4, 9], [0, 3, 3, 9]])
