@@ -110,6 +110,16 @@ def test_the_store_is_no_input_of_trainings(checkout: Path) -> None:
     assert not [line for line in commands if "store" in line.lower()]
 
 
+def test_tables_from_the_store_read_it_each_time(checkout: Path) -> None:
+    """What was published since is in no file of the results."""
+    from_store = ("--config", "tables_source=mlflow", "--", "tables")
+    read = {"tidy": "collect_results", "significance/demo": "test_significance", "tables/demo": "render_table"}
+    snakemake(checkout, "--quiet", "all", *from_store)
+    assert planned(checkout, *from_store) == read
+    snakemake(checkout, "--quiet", "all", "--", "tables")
+    assert planned(checkout, "tables") == {}
+
+
 ABLATION = """
 experiments:
   unscheduled: {extends: ours, regulariser: {lambda_d: 2e-3, warmup_steps: 0}}

@@ -195,6 +195,11 @@ def launcher(wildcards, resources):
     return f"python -m torch.distributed.run --standalone --nproc_per_node {resources.processes} --"
 
 
+def reading(wildcards):
+    """A `params` value: new in each invocation where measures come from the store, where publishing changes no file."""
+    return os.environ["SPARSEMILL_INVOCATION"] if study.tables_source == "mlflow" else ""
+
+
 def command(script, marked=False, launched=False):
     """The shell command of a rule; the checkout's place is not in it, so that moving it runs nothing again."""
     told = "--out {params.out:q} --key {params.key:q} --log {log:q} --threads {threads} --spec {params.spec:q}"

@@ -21,6 +21,7 @@ rule collect_results:
         out=out("tidy"),
         key=key("tidy"),
         spec=spec(mirror.collect_results),
+        reading=reading,
     shell:
         command("collect_results")
 
@@ -46,6 +47,7 @@ rule test_significance:
         out=out("significance/{table}"),
         key=key("significance/{table}"),
         spec=spec(mirror.test_significance, "table"),
+        reading=reading,
     shell:
         command("test_significance")
 
