@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sparsemill.data.collection import Qrel
+from sparsemill.evaluation.measures import evaluate
 from sparsemill.files import read_json
 from sparsemill.retrieval import dense
 from sparsemill.retrieval.dense import search_dense
 from sparsemill.retrieval.fusion import fuse
 from sparsemill.retrieval.runs import Hit, Run, read_run
-from sparsemill.retrieval.sidecar import remove_self_hits, write_described_run
+from sparsemill.retrieval.sidecar import remove_self_hits, separate_ties, write_described_run
 from sparsemill.teachers.cache import EmbeddingCache
 
 ONE: Run = {"q": [Hit("a", 5.0), Hit("b", 3.0), Hit("c", 1.0)], "only": [Hit("z", 2.0), Hit("y", 1.0)]}
@@ -90,6 +92,30 @@ def test_self_hits_are_dropped_before_the_cut() -> None:
         "x": [Hit("b", 2.0), Hit("a", 1.0)],
     }
     assert remove_self_hits(run, depth=2, drop=False)["a"] == [Hit("a", 3.0), Hit("b", 2.0)]
+
+
+def test_ties_are_lowered_by_single_steps() -> None:
+    """The step below 1 is taken already: a lowered score pushes what it meets."""
+    one = np.float32(1)
+    first, second, third = (float(one - number * np.float32(2**-24)) for number in (1, 2, 3))
+    scores = [2.0, 1.0, 1.0, 1.0, first, 0.5, 0.5, -1.0, -1.0]
+    found = separate_ties([Hit(f"d{number}", score) for number, score in enumerate(scores)])
+    assert [hit.doc_id for hit in found] == [f"d{number}" for number in range(len(scores))]
+    halved = float(np.nextafter(np.float32(0.5), np.float32(0)))
+    lowest = float(np.nextafter(np.float32(-1), np.float32(-2)))
+    assert [hit.score for hit in found] == [2.0, 1.0, first, second, third, 0.5, halved, -1.0, lowest]
+    apart = [Hit("x", 3.0), Hit("a", 1.0)]
+    assert separate_ties(apart) == apart
+    assert separate_ties([]) == []
+
+
+def test_a_written_run_is_evaluated_in_its_own_order(tmp_path: Path) -> None:
+    """trec_eval puts tied documents in descending order of their ids."""
+    write_described_run(tmp_path, {"q": [Hit("a", 0.25), Hit("c", 0.25), Hit("b", 0.25)]}, {})
+    found = evaluate(read_run(tmp_path / "run.trec"), [Qrel("q", "c", 1)], ["MRR@10"])
+    assert found.means == {"MRR@10": 0.5}
+    tied = evaluate({"q": [Hit("a", 0.25), Hit("c", 0.25), Hit("b", 0.25)]}, [Qrel("q", "c", 1)], ["MRR@10"])
+    assert tied.means == {"MRR@10": 1.0}
 
 
 def test_sidecar_says_what_the_run_is_of(tmp_path: Path) -> None:
