@@ -109,6 +109,8 @@ def test_what_a_released_checkpoint_is_made_from(tmp_path: Path) -> None:
     assert "prune" not in specs.prepare_released(study, "released-table")
     assert specs.encode_corpus(study, "released-table", "0")["prune"] == {"max_ratio": 0.1, "top_k": None}
     assert specs.search(study, "released-lexical", "fixed", "few", "exact")["encoder"]["device"] == "cpu"
+    precise = load_study(config(tmp_path, encode_precision="bf16"), ROOT / "config")
+    assert specs.search(precise, "released-lexical", "fixed", "few", "exact")["encoder"]["precision"] == "bf16"
     mined = {"x": {"extends": "pydocs", "miner": "released-table"}}
     mining = load_study(config(tmp_path, training_sets=mined), ROOT / "config")
     assert edges.upstream(mining, "mining/x/released-table")["model"] == model

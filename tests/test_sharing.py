@@ -76,8 +76,10 @@ def test_idf_tables_by_collection() -> None:
     idfs = {"other": {"extends": "pydocs", "collections": ["pydocs"]}}
     table = shown("x")
     table["t"]["columns"].append({"measure": "AP", "collection": "pydocs-train"})
-    study = load(idfs=idfs, experiments=taking(retrieval_idf={"pydocs": "other"}), tables=table)
+    split = {"again": {"kind": "split", "of": "pydocs", "split": "train"}}
+    study = load(idfs=idfs, experiments=taking(retrieval_idf={"pydocs": "other"}), tables=table, collections=split)
     assert edges.upstream(study, "runs/x/seed-0/pydocs/exact")["idf"] == ["idfs/other"]
+    assert edges.upstream(study, "runs/x/seed-0/again/exact")["idf"] == ["idfs/other"]
     assert "idf" not in edges.upstream(study, "runs/x/seed-0/pydocs-train/exact")
     assert "retrieval_idf: no collection 'pydoc'" in told(experiments=taking(retrieval_idf={"pydoc": "pydocs"}))
     assert "retrieval_idf: no idf 'pydoc'" in told(experiments=taking(retrieval_idf={"pydocs": "pydoc"}))

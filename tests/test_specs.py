@@ -87,6 +87,11 @@ def test_relevance_and_self_hits(before: dict[str, str]) -> None:
     assert kinds(changed(before, setting("collections", "pydocs", "self_hits", value="drop"))) == {"runs"}
 
 
+def test_an_upgrade_reads_docstrings_anew(before: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda package: "1.2.3")
+    assert changed(before, lambda config: None) == {"collections/pydocs", "collections/pydocs-train"}
+
+
 def test_encode_length(before: dict[str, str]) -> None:
     found = changed(before, setting("experiments", "doc-distill", "encode_length", value=64))
     assert found == {"vectors/doc-distill/seed-0/pydocs/shard-0"}
