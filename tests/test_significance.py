@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from sparsemill.errors import UserError
-from sparsemill.evaluation.significance import Comparison, compare, comparisons, holm, mean_over_seeds, paired_p
+from sparsemill.evaluation.significance import FLIPS, Comparison, compare, comparisons, holm, mean_over_seeds, paired_p
 from sparsemill.study.models import Column, Row, Table
 
 
@@ -32,6 +32,17 @@ def test_permutation_agrees_with_all_sign_flips() -> None:
     assert found == pytest.approx(exact, abs=0.015)
     assert found == paired_p(differences, test="permutation", seed=1)
     assert found != paired_p(differences, test="permutation", seed=2)
+
+
+def test_the_least_p_of_a_permutation_test() -> None:
+    """The run that was observed is one of those counted."""
+    assert paired_p(np.full(40, 0.25), test="permutation") == 1 / (FLIPS + 1)
+
+
+def test_sums_that_tie_but_for_rounding_are_as_extreme() -> None:
+    """Ten of 16 sign flips give 0.4 or more, two of them without the last digit of the sum that is observed."""
+    differences = np.array([0.1, 0.2, -0.3, 0.4])
+    assert paired_p(differences, test="permutation") == pytest.approx(10 / 16, abs=0.015)
 
 
 @pytest.mark.parametrize("test", ["t-test", "permutation"])
