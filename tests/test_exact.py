@@ -134,6 +134,17 @@ def test_blocked_postings_are_off_by_half_a_level(tmp_path: Path) -> None:
         assert all(abs(hit.score - row[n := int(hit.doc_id[1:])]) <= limit[n] * 1.001 + 1e-6 for hit in hits)
 
 
+def test_blocks_lose_no_posting(tmp_path: Path) -> None:
+    """Weights below half a level, of a frequent token and of a rare one."""
+    matrix = np.zeros((9, 2), dtype=np.float32)
+    matrix[:5, 0], matrix[7:, 1] = [1000, 1, 1, 1, 1], [1, 1000]
+    (tmp_path / "index").mkdir()
+    shards = write_shards(tmp_path, sparse.csr_matrix(matrix), cuts=[])
+    assert build_exact(tmp_path / "index", shards, postings="blocked").postings == 7
+    found = ExactIndex(tmp_path / "index").search(sparse.csr_matrix(np.eye(2, dtype=np.float32)), 9)
+    assert [[hit.doc_id for hit in hits] for hits in found] == [["d0", "d1", "d2", "d3", "d4"], ["d8", "d7"]]
+
+
 def test_parts_make_the_same_index(tmp_path: Path) -> None:
     shards = write_shards(tmp_path, vectors(300, 50, density=0.1, seed=4), cuts=[120])
     for name, chunk in (("whole", 10**6), ("parts", 7)):
