@@ -27,7 +27,7 @@ os.environ.update(
 # Without bytecode each job compiles what it imports again, for up to 12 CPU seconds.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 keep_freed_memory()
-os.environ.setdefault("SPARSEMILL_INVOCATION", time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
+INVOCATION = os.environ.setdefault("SPARSEMILL_INVOCATION", time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
 
 # Targets that bring their own config: as if --configfile had named it, for jobs that start a Snakemake of their own too.
 try:
@@ -197,7 +197,7 @@ def launcher(wildcards, resources):
 
 def reading(wildcards):
     """A `params` value: new in each invocation where measures come from the store, where publishing changes no file."""
-    return os.environ["SPARSEMILL_INVOCATION"] if study.tables_source == "mlflow" else ""
+    return INVOCATION if study.tables_source == "mlflow" else ""
 
 
 def command(script, marked=False, launched=False):
