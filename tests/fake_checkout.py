@@ -23,6 +23,7 @@ OUTPUTS = {
     "score_teacher": ["scores.parquet"],
     "normalize_scores": ["scores.parquet"],
     "aggregate_scores": ["scores.parquet"],
+    "list_scored": ["run.trec"],
     "mine_candidates": ["candidates.parquet"],
     "count_pairs": ["training_pairs.json"],
     "find_false_negatives": ["dropped.npy"],

@@ -94,6 +94,8 @@ def test_score_files_are_inputs(tmp_path: Path) -> None:
         return [Path(path).name for path in outside_files(study, f"scores/pydocs/{teacher}/shard-0")]
 
     assert names("file") == ["a.parquet", "b.jsonl"]
+    assert len(outside_files(study, "mining/pydocs/file")) == 2
+    assert outside_files(study, "mining/pydocs/ours") == []
     assert names("one") == ["b.jsonl"]
     assert names("minilm") == []
 

@@ -58,7 +58,6 @@ rule list_scored:
     # What a file of scores has for the training queries, best first.
     input:
         unpack(parents("mining/{training_set}/{miner}")),
-        files=lambda wildcards: plan.score_files(study, wildcards.miner),
     output:
         manifest=path("mining/{training_set}/{miner}/manifest.json"),
         run=path("mining/{training_set}/{miner}/run.trec"),

@@ -38,7 +38,7 @@ def outside_files(study: Study, key: str) -> list[str]:
 
 
 def _files(study: Study, key: str) -> Iterable[Path]:
-    data = Path(study.data)
+    data, teachers = Path(study.data), study.teachers
     match key.split("/"):
         case ["collections", name] if isinstance(pairs := study.collections[name], PairFile):
             return [data / pairs.path]
@@ -47,7 +47,7 @@ def _files(study: Study, key: str) -> Iterable[Path]:
             return [folder / "corpus.jsonl", folder / "queries.jsonl", *sorted(folder.glob("qrels/*.tsv"))]
         case ["idfs", name] if isinstance(idf := study.idfs[name], IdfFile):
             return [data / idf.path]
-        case ["scores", _, name, _] if isinstance(teacher := study.teachers[name], ScoresTeacher):
+        case ["mining", _, name] | ["scores", _, name, _] if isinstance(teacher := teachers.get(name), ScoresTeacher):
             path = data / teacher.path
             return [path] if path.is_file() else sorted([*path.glob("*.parquet"), *path.glob("*.jsonl")])
     weights = weights_of(study, key)
