@@ -15,6 +15,7 @@ from sparsemill.data.collection import (
     Qrel,
     Query,
     check_counts,
+    check_relevant,
     check_split,
     document_count,
     read_corpus,
@@ -145,6 +146,22 @@ def test_counts_are_checked(tmp_path: Path) -> None:
         check_counts(facts, split="test", expected={"judgements": 7})
     with pytest.raises(UserError, match=r"has 3 documents, but its `counts` expect 4$"):
         check_counts(facts, split="test", expected={"documents": 4})
+
+
+def test_queries_without_a_relevant_document_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    judged = [Qrel("q1", "d1", 0), Qrel("q2", "d1", 0), Qrel("q2", "d2", 1), Qrel("q3", "d1", -2)]
+    check_relevant([Qrel("q2", "d1", 0), Qrel("q2", "d2", 1)], split="test")
+    check_relevant([], split="test")
+    assert not caplog.records
+    check_relevant(judged, split="test")
+    check_relevant(judged, split="test", relevance=2)
+    start = "qrels of split 'test': "
+    assert caplog.messages == [
+        f"{start}2 of 3 queries have no relevant document (judged 1 or more) and count 0: q1, q3",
+        f"{start}3 of 3 queries have no relevant document (judged 2 or more) and count 0 but in nDCG: q1, q2, q3",
+    ]
+    with pytest.raises(UserError, match=r"^qrels of split 'test': no judgement is above 0, so that no query has a"):
+        check_relevant(judged[:2], split="test")
 
 
 def test_command_line_reads_a_folder_and_checks_its_counts(tmp_path: Path) -> None:

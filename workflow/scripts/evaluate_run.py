@@ -12,7 +12,7 @@ def run(job: Job) -> None:
     """Write `measures.json` and `per_query.parquet`; every judged query counts, those not found as 0."""
     import pandas as pd
 
-    from sparsemill.data.collection import check_counts, read_qrels
+    from sparsemill.data.collection import check_counts, check_relevant, read_qrels
     from sparsemill.evaluation.measures import MISSING, evaluate
     from sparsemill.files import write_json
     from sparsemill.retrieval.runs import read_run
@@ -21,6 +21,7 @@ def run(job: Job) -> None:
     qrels = read_qrels(job.input("collection"), split=split)
     counts = {"queries": {split: len({qrel.query_id for qrel in qrels})}, "judgements": {split: len(qrels)}}
     check_counts(counts, split=split, expected=spec.get("counts", {}))
+    check_relevant(qrels, split=split, relevance=spec["relevance"])
     found = evaluate(
         read_run(job.input("run") / "run.trec"),
         qrels,

@@ -8,7 +8,7 @@ from sparsemill.job import Job, main
 
 def run(job: Job) -> None:
     """Read the source that `spec["kind"]` names, write it, and check the counts that the spec expects."""
-    from sparsemill.data.collection import check_counts, write_collection
+    from sparsemill.data.collection import check_counts, check_relevant, write_collection
 
     spec, split = job.spec, job.spec["split"]
     if spec["kind"] == "pydocs":
@@ -30,6 +30,7 @@ def run(job: Job) -> None:
         from sparsemill.data.irds import read_ir_datasets
 
         source = read_ir_datasets(spec["id"], split=split)
+    check_relevant(source.qrels[split], split=split)
     job.facts.update(write_collection(job.out, *source))
     check_counts(job.facts, split=split, expected=spec["counts"])
 

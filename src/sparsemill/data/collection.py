@@ -205,6 +205,30 @@ def check_counts(facts: Mapping[str, Any], *, split: str, expected: Mapping[str,
             raise UserError(f"the collection has {found} {what}{where}, but its `counts` expect {number}")
 
 
+def check_relevant(qrels: Iterable[Qrel], *, split: str, relevance: int = 1) -> None:
+    """Warn of judged queries without a relevant document: their measures are 0, whatever is found.
+
+    Args:
+        qrels: judgements of the split.
+        split: its name.
+        relevance: least judgement that counts as relevant.
+
+    Raises:
+        UserError: there are judgements, and none of them is above 0.
+    """
+    best: dict[str, int] = {}
+    for qrel in qrels:
+        best[qrel.query_id] = max(qrel.relevance, best.get(qrel.query_id, 0))
+    without = [query for query, found in best.items() if found < relevance]
+    if best and not any(best.values()):
+        raise UserError(f"qrels of split {split!r}: no judgement is above 0, so that no query has a relevant document")
+    if without:
+        some = ", ".join(without[:5]) + (", ..." if len(without) > 5 else "")
+        zero = "0" if relevance == 1 else "0 but in nDCG"
+        told = "qrels of split %r: %d of %d queries have no relevant document (judged %d or more) and count %s: %s"
+        logger.warning(told, split, len(without), len(best), relevance, zero, some)
+
+
 def _existing(path: Path) -> Path:
     if not path.is_file():
         raise UserError(f"{path}: no such file; fetch the collection first")
