@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sparsemill.data.beir import read_beir
-from sparsemill.data.collection import Document, Qrel, Query
+from sparsemill.data.collection import Document, Qrel, Query, write_collection
 from sparsemill.errors import UserError
 
 SCRIPT = Path(__file__).parents[1] / "workflow" / "scripts" / "fetch_collection.py"
@@ -67,9 +67,38 @@ def test_broken_file_is_named_with_its_line(beir: Path, name: str, text: str, me
     assert "\n" not in str(caught.value)
 
 
-def test_file_that_is_not_utf8_is_named(beir: Path) -> None:
-    (beir / "corpus.jsonl").write_bytes(b'{"_id": "d1", "text": "\xff"}\n')
-    with pytest.raises(UserError, match=r"corpus\.jsonl:1: not UTF-8"):
+HEADER = "query-id\tcorpus-id\tscore\n"
+CONTRADICTING = [
+    ("corpus.jsonl", FILES["corpus.jsonl"] + FILES["corpus.jsonl"], "corpus.jsonl:4: document id 'd1' is there twice"),
+    ("corpus.jsonl", "\n", "corpus.jsonl: no documents"),
+    ("queries.jsonl", FILES["queries.jsonl"] * 2, "queries.jsonl:4: query id 'q1' is there twice"),
+    (
+        "qrels/test.tsv",
+        f"{HEADER}q1\td1\t1\n\nq1\td8\t1\nq1\td7\t1\n",
+        "test.tsv:4: qrels of split 'test' name 2 unknown documents: 'd7', 'd8'",
+    ),
+    ("qrels/test.tsv", f"{HEADER}q1\td1\t1\nq8\td1\t1\n", "test.tsv:3: qrels of split 'test' name 1 unknown queries"),
+    ("qrels/test.tsv", f"{HEADER}q1\td1\t1\nq1\td1\t2\n", "test.tsv:3: qrels of split 'test' contradict themselves"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "message"), CONTRADICTING, ids=[case[2] for case in CONTRADICTING])
+def test_what_does_not_fit_together_is_named_with_its_line(
+    beir: Path, tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    (beir / name).write_text(text)
+    source = read_beir(beir, split="test")
+    with pytest.raises(UserError) as caught:
+        write_collection(tmp_path, *source[:4], places=source.places)
+    assert str(caught.value).startswith(f"{beir / name}")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("line", [1, 4])
+def test_line_that_is_not_utf8_is_named(beir: Path, line: int) -> None:
+    good = b'{"_id": "d1", "text": "\xc3\xa4"}\n'
+    (beir / "corpus.jsonl").write_bytes(good * (line - 1) + good.replace(b"\xc3\xa4", b"\xff") + good)
+    with pytest.raises(UserError, match=rf"corpus\.jsonl:{line}: not UTF-8; convert the file$"):
         list(read_beir(beir, split="test").documents)
 
 

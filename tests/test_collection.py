@@ -9,14 +9,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from sparsemill.data.checks import check_counts, check_relevant, check_split
 from sparsemill.data.collection import (
     ROW_GROUP,
     Document,
     Qrel,
     Query,
-    check_counts,
-    check_relevant,
-    check_split,
     document_count,
     read_corpus,
     read_qrels,
@@ -97,12 +95,12 @@ def test_repeated_judgement_is_kept_once(tmp_path: Path) -> None:
 
 BAD = [
     ([], [], {}, "no documents"),
-    ([Document("", "", "x")], [], {}, "document number 1 has an empty id"),
-    ([Document("a", "", ""), Document("a", "", "")], [], {}, "document id 'a' is there twice"),
-    ([Document("a\nb", "", "")], [], {}, "document number 1: its id 'a\\nb'"),
+    ([Document("", "", "x")], [], {}, "document number 1: document id is empty"),
+    ([Document("a", "", ""), Document("a", "", "")], [], {}, "document number 2: document id 'a' is there twice"),
+    ([Document("a\nb", "", "")], [], {}, "document number 1: document id 'a\\nb'"),
     ([Document("a\u2028b", "", "")], [], {}, "control character"),
     ([Document("a", "", "\ud800")], [], {}, "not valid Unicode"),
-    (DOCUMENTS, [Query("q\t1", "x")], {}, "query number 1: its id 'q\\t1'"),
+    (DOCUMENTS, [Query("q\t1", "x")], {}, "query number 1: query id 'q\\t1'"),
     (DOCUMENTS, [Query("q", "x"), Query("q", "y")], {}, "query id 'q' is there twice"),
     (DOCUMENTS, QUERIES, {"test": [Qrel("q1", "d9", 1)]}, "'test' name 1 unknown documents: 'd9'"),
     (

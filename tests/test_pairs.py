@@ -139,7 +139,7 @@ def test_missing_and_binary_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["evidence-inference", "medquad", "paperlists-ccby"])
 def test_real_pairs_become_a_collection(shared: Path, tmp_path: Path, name: str) -> None:
     path = shared / "data" / "pairs" / f"pairs-{name}" / "pairs.jsonl"
-    facts = write_collection(tmp_path, *read(path, "jsonl", "query", "positive"))
+    facts = write_collection(tmp_path, *read(path, "jsonl", "query", "positive")[:4])
     rows = [json.loads(line) for line in path.open(encoding="utf-8")]
     wanted = [row for row in rows if row["positive"].strip() and row["positive"] != row["query"]]
     assert facts["documents"] == len({row["positive"] for row in wanted})

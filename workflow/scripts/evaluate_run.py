@@ -12,7 +12,8 @@ def run(job: Job) -> None:
     """Write `measures.json` and `per_query.parquet`; every judged query counts, those not found as 0."""
     import pandas as pd
 
-    from sparsemill.data.collection import check_counts, check_relevant, read_qrels
+    from sparsemill.data.checks import check_counts, check_relevant
+    from sparsemill.data.collection import read_qrels
     from sparsemill.evaluation.measures import MISSING, evaluate
     from sparsemill.files import write_json
     from sparsemill.retrieval.runs import read_run

@@ -8,7 +8,8 @@ from sparsemill.job import Job, main
 
 def run(job: Job) -> None:
     """Read the source that `spec["kind"]` names, write it, and check the counts that the spec expects."""
-    from sparsemill.data.collection import check_counts, check_relevant, write_collection
+    from sparsemill.data.checks import check_counts, check_relevant
+    from sparsemill.data.collection import write_collection
 
     spec, split = job.spec, job.spec["split"]
     if spec["kind"] == "pydocs":
@@ -31,7 +32,7 @@ def run(job: Job) -> None:
 
         source = read_ir_datasets(spec["id"], split=split)
     check_relevant(source.qrels[split], split=split)
-    job.facts.update(write_collection(job.out, *source))
+    job.facts.update(write_collection(job.out, *source[:4], places=source.places))
     check_counts(job.facts, split=split, expected=spec["counts"])
 
 

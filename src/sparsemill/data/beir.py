@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sparsemill.data.collection import Document, Qrel, Query, Source, check_relevance, check_split
+from sparsemill.data.checks import check_relevance, check_split
+from sparsemill.data.collection import Document, Places, Qrel, Query, Source
+from sparsemill.data.lines import placed_lines
 from sparsemill.errors import UserError
 
 _HEADER = ["query-id", "corpus-id", "score"]
@@ -27,39 +30,42 @@ def read_beir(folder: Path, *, split: str) -> Source:
     for path in (folder, folder / "corpus.jsonl", folder / "queries.jsonl", folder / "qrels"):
         if not path.exists():
             raise UserError(f"{path}: missing; a BEIR folder has corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv")
-    files = sorted((folder / "qrels").glob("*.tsv"))
-    check_split(folder / "qrels", split, [file.stem for file in files])
-    qrels = {file.stem: list(_judgements(file)) for file in files}
+    files = {file.stem: file for file in sorted((folder / "qrels").glob("*.tsv"))}
+    check_split(folder / "qrels", split, files)
+    qrels = {name: [qrel for _, qrel in _judgements(file)] for name, file in files.items()}
     judged = {qrel.query_id for rows in qrels.values() for qrel in rows}
-    queries = (query for query in _queries(folder / "queries.jsonl") if query.id in judged)
-    return Source(_documents(folder / "corpus.jsonl"), queries, qrels)
+    last = _Last()
+    queries = (query for query in _queries(folder / "queries.jsonl", last) if query.id in judged)
+
+    def judged_at(split: str, qrel: Qrel) -> str:
+        return next(f"{place}: " for place, found in _judgements(files[split]) if found == qrel)
+
+    places = Places(lambda: last.place, judged_at)
+    return Source(_documents(folder / "corpus.jsonl", last), queries, qrels, places=places)
 
 
-def _documents(path: Path) -> Iterator[Document]:
-    for place, row in _rows(path):
+@dataclass
+class _Last:
+    """Where the row stands that was read last; at the start of a file, the file."""
+
+    place: str = ""
+
+
+def _documents(path: Path, last: _Last) -> Iterator[Document]:
+    for place, row in _rows(path, last):
         title = "" if row.get("title") is None else _text(row, "title", place)
         yield Document(_text(row, "_id", place), title, _text(row, "text", place))
 
 
-def _queries(path: Path) -> Iterator[Query]:
-    for place, row in _rows(path):
+def _queries(path: Path, last: _Last) -> Iterator[Query]:
+    for place, row in _rows(path, last):
         yield Query(_text(row, "_id", place), _text(row, "text", place))
 
 
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Lines that are not blank, each with its place as file:line."""
-    number = 0
-    try:
-        with path.open(encoding="utf-8-sig", newline="\n") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield f"{path}:{number}", line.rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise UserError(f"{path}:{number + 1}: not UTF-8 (near this line); convert the file") from None
-
-
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for place, line in _lines(path):
+def _rows(path: Path, last: _Last) -> Iterator[tuple[str, dict[str, Any]]]:
+    last.place = str(path)
+    for place, line in placed_lines(path):
+        last.place = place
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
@@ -78,8 +84,8 @@ def _text(row: dict[str, Any], field: str, place: str) -> str:
     return value
 
 
-def _judgements(path: Path) -> Iterator[Qrel]:
-    lines = _lines(path)
+def _judgements(path: Path) -> Iterator[tuple[str, Qrel]]:
+    lines = placed_lines(path)
     place, header = next(lines, (f"{path}:1", ""))
     if header.split("\t") != _HEADER:
         raise UserError(f"{place}: the header must be {' '.join(_HEADER)}, separated by tabs, not {header[:60]!r}")
@@ -92,4 +98,4 @@ def _judgements(path: Path) -> Iterator[Qrel]:
                 f"{place}: must be a query id, a document id and a whole number, separated by tabs, not {line[:60]!r}"
             ) from None
         check_relevance(place, qrel.relevance)
-        yield qrel
+        yield place, qrel

@@ -5,15 +5,15 @@ while it is written.
 """
 
 import logging
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sparsemill.data.checks import check_known, check_split, checked, distinct
 from sparsemill.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -24,10 +24,6 @@ QUERIES = pa.schema([("id", pa.string()), ("text", pa.string())])
 QRELS = pa.schema(
     [("split", pa.string()), ("query_id", pa.string()), ("doc_id", pa.string()), ("relevance", pa.int32())]
 )
-# TREC's levels go from -2 to 4, some sets' to some hundreds; trec_eval counts up to the largest, so it must be small.
-_LOWEST, _HIGHEST = -10, 1000
-# Ids are written one per line elsewhere, so no character that some reader takes for the end of a line.
-_BAD_ID = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Document(NamedTuple):
@@ -51,11 +47,26 @@ class Query(NamedTuple):
 
 
 class Qrel(NamedTuple):
-    """A judgement: 0 and less is not relevant, larger is more relevant."""
+    """A judgement: 0 is not relevant, larger is more relevant."""
 
     query_id: str
     doc_id: str
     relevance: int
+
+
+class Places(NamedTuple):
+    """Where a collection's parts come from, for messages; empty where nothing is known.
+
+    Attributes:
+        last: of the document or query that was read last, as file:line, or the file before there was one.
+        judged: (split, judgement) -> what a message about it starts with, "file:line: ".
+    """
+
+    last: Callable[[], str] = str
+    judged: Callable[[str, Qrel], str] = lambda *_: ""
+
+
+NOWHERE = Places()
 
 
 class Source(NamedTuple):
@@ -66,15 +77,14 @@ class Source(NamedTuple):
         queries: of the split.
         qrels: judgements by split.
         tuples: of a file of pairs, how many training tuples it holds: a row is one, a set of N texts is N - 1.
+        places: where all that stands.
     """
 
     documents: Iterator[Document]
     queries: Iterator[Query]
     qrels: dict[str, list[Qrel]]
     tuples: int | None = None
-
-
-Item = TypeVar("Item", Document, Query)
+    places: Places = NOWHERE
 
 
 def write_collection(
@@ -83,6 +93,8 @@ def write_collection(
     queries: Iterable[Query],
     qrels: Mapping[str, Sequence[Qrel]],
     tuples: int | None = None,
+    *,
+    places: Places = NOWHERE,
 ) -> dict[str, Any]:
     """Check a collection and write it into `folder`, which exists.
 
@@ -92,6 +104,7 @@ def write_collection(
         queries: read once; those without a judgement are kept.
         qrels: split name -> judgements. A judgement that is repeated word for word is kept once.
         tuples: of the file of pairs that it comes from, if it does.
+        places: where documents, queries and judgements stand, for messages.
 
     Returns:
         Facts for the manifest: `documents`, `empty_documents`, `splits` (sorted names), `queries` and `judgements`
@@ -101,14 +114,14 @@ def write_collection(
         UserError: no documents; an empty or repeated id, or one with control characters; text that is not Unicode; a
             judgement of an unknown document or query, one outside -10 to 1000, or two that contradict each other.
     """
-    document_ids, empty = _write_documents(folder / "corpus.parquet", documents)
+    document_ids, empty = _write_documents(folder / "corpus.parquet", documents, places)
     query_ids: set[str] = set()
-    _write(folder / "queries.parquet", QUERIES, _checked(queries, query_ids, "query"))
+    _write(folder / "queries.parquet", QUERIES, checked(queries, query_ids, "query", places))
     judged: list[tuple[str, str, str, int]] = []
     for split in sorted(qrels):
-        judged.extend((split, *qrel) for qrel in _distinct(split, qrels[split]))
-        _check_known(split, "query", {qrel.query_id for qrel in qrels[split]} - query_ids)
-        _check_known(split, "document", {qrel.doc_id for qrel in qrels[split]} - document_ids)
+        judged.extend((split, *pair, relevance) for pair, relevance in distinct(split, qrels[split], places).items())
+        check_known(split, "queries", [qrel for qrel in qrels[split] if qrel.query_id not in query_ids], places)
+        check_known(split, "documents", [qrel for qrel in qrels[split] if qrel.doc_id not in document_ids], places)
     _write(folder / "qrels.parquet", QRELS, judged)
     repeated = sum(map(len, qrels.values())) - len(judged)
     if repeated:
@@ -167,123 +180,28 @@ def document_count(folder: Path) -> int:
     return int(pq.read_metadata(_existing(folder / "corpus.parquet")).num_rows)
 
 
-def check_split(source: object, split: str, splits: Iterable[str]) -> None:
-    """Refuse a split that is not among `splits`, naming those there are.
-
-    Raises:
-        UserError: `split` is not there.
-    """
-    if split not in (known := sorted(set(splits))):
-        raise UserError(f"{source}: no split {split!r}; its splits are: {', '.join(known) or '(none)'}")
-
-
-def check_relevance(place: str, relevance: int) -> None:
-    """Refuse a judgement that is no level of relevance.
-
-    Raises:
-        UserError: `relevance` is outside -10 to 1000.
-    """
-    if not _LOWEST <= relevance <= _HIGHEST:
-        raise UserError(f"{place}: judgement {relevance} is not from {_LOWEST} to {_HIGHEST}; scale the judgements")
-
-
-def check_counts(facts: Mapping[str, Any], *, split: str, expected: Mapping[str, int]) -> None:
-    """Compare what `write_collection` found with the counts that the config expects.
-
-    Args:
-        facts: the result of `write_collection`.
-        split: where queries and judgements are counted.
-        expected: any of `documents`, `queries`, `judgements`.
-
-    Raises:
-        UserError: a count differs.
-    """
-    for what, number in expected.items():
-        found = facts[what] if what == "documents" else facts[what][split]
-        if found != number:
-            where = "" if what == "documents" else f" in split {split!r}"
-            raise UserError(f"the collection has {found} {what}{where}, but its `counts` expect {number}")
-
-
-def check_relevant(qrels: Iterable[Qrel], *, split: str, relevance: int = 1) -> None:
-    """Warn of judged queries without a relevant document: their measures are 0, whatever is found.
-
-    Args:
-        qrels: judgements of the split.
-        split: its name.
-        relevance: least judgement that counts as relevant.
-
-    Raises:
-        UserError: there are judgements, and none of them is above 0.
-    """
-    best: dict[str, int] = {}
-    for qrel in qrels:
-        best[qrel.query_id] = max(qrel.relevance, best.get(qrel.query_id, 0))
-    without = [query for query, found in best.items() if found < relevance]
-    if best and not any(best.values()):
-        raise UserError(f"qrels of split {split!r}: no judgement is above 0, so that no query has a relevant document")
-    if without:
-        some = ", ".join(without[:5]) + (", ..." if len(without) > 5 else "")
-        zero = "0" if relevance == 1 else "0 but in nDCG"
-        told = "qrels of split %r: %d of %d queries have no relevant document (judged %d or more) and count %s: %s"
-        logger.warning(told, split, len(without), len(best), relevance, zero, some)
-
-
 def _existing(path: Path) -> Path:
     if not path.is_file():
         raise UserError(f"{path}: no such file; fetch the collection first")
     return path
 
 
-def _write_documents(path: Path, documents: Iterable[Document]) -> tuple[set[str], int]:
+def _write_documents(path: Path, documents: Iterable[Document], places: Places) -> tuple[set[str], int]:
     ids: set[str] = set()
     empty = 0
 
     def counted() -> Iterator[Document]:
         nonlocal empty
-        for document in _checked(documents, ids, "document"):
+        for document in checked(documents, ids, "document", places):
             empty += not document.contents
             yield document
 
     _write(path, CORPUS, counted())
     if not ids:
-        raise UserError("the collection has no documents")
+        raise UserError(f"{places.last() or 'the collection'}: no documents")
     if empty:
         logger.warning("%d of %d documents have neither title nor text; they are kept", empty, len(ids))
     return ids, empty
-
-
-def _checked(items: Iterable[Item], seen: set[str], kind: str) -> Iterator[Item]:
-    for number, item in enumerate(items, start=1):
-        if not item.id:
-            raise UserError(f"{kind} number {number} has an empty id")
-        if _BAD_ID.search(item.id):
-            raise UserError(f"{kind} number {number}: its id {item.id!r} holds a control character; rename it")
-        if item.id in seen:
-            raise UserError(f"{kind} id {item.id!r} is there twice (again at number {number})")
-        seen.add(item.id)
-        yield item
-
-
-def _distinct(split: str, qrels: Sequence[Qrel]) -> Iterator[Qrel]:
-    seen: dict[tuple[str, str], int] = {}
-    for qrel in qrels:
-        pair = (qrel.query_id, qrel.doc_id)
-        check_relevance(f"qrels of split {split!r}: query {pair[0]!r}, document {pair[1]!r}", qrel.relevance)
-        known = seen.setdefault(pair, qrel.relevance)
-        if known != qrel.relevance:
-            raise UserError(
-                f"qrels of split {split!r} contradict themselves: query {qrel.query_id!r}, document {qrel.doc_id!r} "
-                f"is judged {known} and {qrel.relevance}"
-            )
-    return (Qrel(*pair, relevance) for pair, relevance in seen.items())
-
-
-def _check_known(split: str, kind: str, unknown: set[str]) -> None:
-    if unknown:
-        some = ", ".join(repr(item) for item in sorted(unknown)[:3]) + (", ..." if len(unknown) > 3 else "")
-        plural = "queries" if kind == "query" else "documents"
-        raise UserError(f"qrels of split {split!r} name {len(unknown)} unknown {plural}: {some}")
 
 
 def _write(path: Path, schema: pa.Schema, rows: Iterable[tuple[Any, ...]]) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import ir_datasets
 
-from sparsemill.data.collection import Document, Qrel, Query, Source, check_split
+from sparsemill.data.checks import check_split
+from sparsemill.data.collection import Document, Qrel, Query, Source
 from sparsemill.errors import UserError
 
 logger = logging.getLogger(__name__)

@@ -1,17 +1,17 @@
 """Files of pairs (query, document) as collections: JSON lines, tab-separated or Parquet, read as a stream."""
 
-import gzip
 import hashlib
 import json
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sparsemill.data.collection import Document, Qrel, Query, Source
+from sparsemill.data.lines import placed_lines
 from sparsemill.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -38,25 +38,6 @@ def text_id(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
-def _open(path: Path) -> IO[str]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    return cast(IO[str], opener(path, "rt", encoding="utf-8-sig", newline="\n"))
-
-
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Lines that are not blank, each with its place as file:line."""
-    number = 0
-    try:
-        with _open(path) as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield f"{path}:{number}", line.rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise UserError(f"{path}:{number + 1}: not UTF-8 (near this line); convert the file") from None
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise UserError(f"{path}:{number + 1}: broken gzip file: {error}; fetch it again") from None
-
-
 def _texts(value: Any, place: str, what: str) -> list[str]:
     texts = value if isinstance(value, list) else [value]
     if not texts or not all(isinstance(text, str) for text in texts):
@@ -78,7 +59,7 @@ def _from_object(row: dict[str, Any], columns: Columns, place: str) -> Pair:
 
 
 def _from_json(path: Path, columns: Columns) -> Iterator[Pair]:
-    for place, line in _lines(path):
+    for place, line in placed_lines(path):
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
@@ -94,7 +75,7 @@ def _from_json(path: Path, columns: Columns) -> Iterator[Pair]:
 
 
 def _from_tsv(path: Path, columns: Columns) -> Iterator[Pair]:
-    lines = _lines(path)
+    lines = placed_lines(path)
     names: list[str] = next(lines, ("", ""))[1].split("\t") if any(columns) else []
     for place, line in lines:
         cells = line.split("\t")
