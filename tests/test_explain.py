@@ -14,7 +14,7 @@ from sparsemill.errors import UserError
 from sparsemill.files import write_json
 from sparsemill.retrieval.runs import Hit, write_run
 from sparsemill.retrieval.vectors import Shard, write_shard
-from sparsemill.tables.explain import best_rank, choose_queries, read_vectors
+from sparsemill.tables.explain import Term, best_rank, choose_queries, read_vectors, strongest
 from sparsemill.tables.explain_page import page
 from sparsemill.teachers.cache import save_matrix
 
@@ -103,6 +103,13 @@ def test_vectors_are_read_strongest_first_and_must_be_there(retriever: Path) -> 
     assert list(found["d3"].items()) == [("graph", 1.0), ("node", 0.75), ("edge", 0.25)]
     with pytest.raises(UserError, match="'d9' of the run has no vector"):
         read_vectors(shards, {"d9"}, WORDS)
+
+
+def test_what_made_the_score_is_shown_first() -> None:
+    text = [Term(f"t{place}", 30 - place, expansion=False, matched=place in (2, 9)) for place in range(10)]
+    expansions = [Term(f"x{place}", 15 - place, expansion=True, matched=place == 8) for place in range(9)]
+    shown = [term.token for term in strongest([*text, *expansions])]
+    assert shown == ["t2", "t9", "x8", "t0", "t1", "t3", "t4", "t5", "x0", "x1", "x2", "x3"]
 
 
 def test_best_rank() -> None:

@@ -28,7 +28,7 @@ class Term(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A document of a result list with its strongest terms."""
+    """A document of a result list with some of its terms, see `strongest`."""
 
     rank: int
     score: float
@@ -171,10 +171,15 @@ def explain(
 
 
 def strongest(terms: Sequence[Term]) -> list[Term]:
-    """The strongest terms of the text and the strongest expansions, in the given order (strongest first)."""
-    text = [term for term in terms if not term.expansion][:SHOWN_TERMS]
-    expansions = [term for term in terms if term.expansion][:SHOWN_EXPANSIONS]
-    return [term for term in terms if term in text or term in expansions]
+    """The first terms of the text and the first expansions: those of the query, which made the score, then the others.
+
+    Args:
+        terms: of a document, strongest first; so are either in the result.
+    """
+    ordered = sorted(terms, key=lambda term: not term.matched)
+    text = [term for term in ordered if not term.expansion][:SHOWN_TERMS]
+    expansions = [term for term in ordered if term.expansion][:SHOWN_EXPANSIONS]
+    return [term for term in ordered if term in text or term in expansions]
 
 
 def best_rank(hits: Sequence[Hit], relevant: set[str]) -> int | None:

@@ -72,7 +72,7 @@ def page(explained: Sequence[Explained], *, title: str, collection: str, picked:
 <p class="lead">{len(explained)} test {plural} of {escape(collection)}, {escape(picked)}. A document scores
 the sum over the query's tokens of query weight × document weight.</p>
 <p class="lead key">Terms of a document:<span class="bar"></span>in its text<span class="bar"
- style="background:#d9822b"></span>expansion, not in its text; <u>underlined</u>: in the query</p>
+ style="background:#d9822b"></span>expansion, not in its text; <u>underlined</u>, and first: in the query</p>
 {body}
 </body></html>
 """

@@ -47,7 +47,7 @@ VERSIONS = {
     "collection_page": 2,
     "sweep_page": 1,
     "report_pages": 2,
-    "explain_queries": 2,
+    "explain_queries": 3,
     "mlflow_init": 1,
     "publish": 2,
     "verify_tracking": 1,
