@@ -114,6 +114,17 @@ def test_a_mistake_is_told_in_one_line(fresh: Path, options: tuple[str, str], me
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_make_says_what_it_would_do(tmp_path: Path) -> None:
+    """In a fresh clone too, although `$(MAKE)` runs under `-n` as well."""
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    make = shutil.which("make")
+    assert make is not None
+    done = subprocess.run([make, "-n", "demo"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--report results/report.html" in done.stdout
+
+
 def test_lint_and_format() -> None:
     linted = subprocess.run(
         [sys.executable, "-m", "snakemake", "--lint"], cwd=ROOT, capture_output=True, text=True, check=False
