@@ -4,9 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from sparsemill.evaluation.measures import is_ranking_measure
+from sparsemill.evaluation.measures import MISSING, is_ranking_measure
+from sparsemill.tables.layout import number_text
 from sparsemill.tables.tidy import values_of
 from sparsemill.tables.web import Column, Raw, document, heading, inline, table
+
+_COUNTS = ("postings", MISSING)
 
 
 def page(
@@ -59,9 +62,9 @@ def _cell(values: Sequence[float], measure: str) -> str:
     """Mean over the seeds; with several, their sample standard deviation."""
     if not values:
         return "–"
-    digits = 3 if is_ranking_measure(measure) else 2
-    mean = f"{_mean(values):.{digits}f}"
-    return mean if len(values) == 1 else f"{mean} ± {pd.Series(values).std(ddof=1):.{digits}f}"
+    digits = 3 if is_ranking_measure(measure) else 0 if measure in _COUNTS else 2
+    mean = number_text(_mean(values), digits)
+    return mean if len(values) == 1 else f"{mean} ± {number_text(pd.Series(values).std(ddof=1), digits)}"
 
 
 def _by_engine(here: pd.DataFrame, systems: Iterable[str], measure: str, labels: Mapping[str, str]) -> Raw:

@@ -44,7 +44,7 @@ VERSIONS = {
     "render_table": 2,
     "plot_figure": 2,
     "check_expected": 2,
-    "collection_page": 2,
+    "collection_page": 3,
     "sweep_page": 1,
     "report_pages": 2,
     "explain_queries": 3,
