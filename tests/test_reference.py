@@ -83,8 +83,12 @@ def test_the_page_says_which_defaults_shipped_files_change() -> None:
 
 def test_links_on_the_page_lead_somewhere() -> None:
     page = reference.readme()
-    headings = set(re.findall(r"^#+ `(\w+)`$", page, re.MULTILINE))
-    assert set(re.findall(r"\(#(\w+)\)", page)) <= headings
+    titles = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+    anchors = [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+    assert len(set(anchors)) == len(anchors)
+    links = re.findall(r"\(#([^)]+)\)", page)
+    assert set(links) <= set(anchors)
+    assert "published-columns" in links
 
 
 @pytest.mark.parametrize("text", EXAMPLES, ids=lambda text: text.split(":")[0])

@@ -6,18 +6,18 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import NamedTuple, get_args
 
 import yaml
 
 from sparsemill.files import write_text
 from sparsemill.study.load import SECTIONS
 from sparsemill.study.models import Model, Scale, Study, models_in
+from sparsemill.study.reference_words import Schema, default_text, link, references, type_text, value_node
 from sparsemill.study.sweeps import SWEEP_KEYS
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 INTRO = Path(__file__).with_name("reference_intro.md")
-Schema = dict[str, Any]
 _EXTENDS = {"type": "string", "description": "entry of the same section whose keys are taken over"}
 
 
@@ -30,18 +30,6 @@ def _scales(name: str) -> Schema:
         "properties": dict.fromkeys(get_args(Scale), changes),
         "additionalProperties": False,
     }
-
-
-def _values(node: Schema) -> Schema:
-    """The node that describes the values of a mapping."""
-    found: Schema = (
-        next(iter(node["patternProperties"].values())) if "patternProperties" in node else node["additionalProperties"]
-    )
-    return found
-
-
-def _references(node: Schema) -> list[str]:
-    return [option["$ref"].rsplit("/", 1)[1] for option in [node, *node.get("oneOf", [])] if "$ref" in option]
 
 
 def _short_sweep(schema: Schema) -> Schema:
@@ -60,8 +48,8 @@ def config_schema() -> Schema:
     schema = Study.model_json_schema()
     required: dict[str, list[str]] = {}
     for section in SECTIONS:
-        node = _values(schema["properties"][section])
-        for name in _references(node):
+        node = value_node(schema["properties"][section])
+        for name in references(node):
             schema["$defs"][name]["properties"] |= {"extends": _EXTENDS, "scales": _scales(name)}
             required[name] = schema["$defs"][name].pop("required", [])
         if "oneOf" in node:
@@ -73,52 +61,7 @@ def config_schema() -> Schema:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "sparsemill config"}
 
 
-def _bounds(node: Schema) -> str:
-    signs = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤"}
-    return ", ".join(f"{sign} {node[key]:g}" for key, sign in signs.items() if key in node)
-
-
-def _plural(text: str) -> str:
-    word, space, rest = text.partition(" ")
-    return f"{word}s{space}{rest}" if word.isalpha() else text
-
-
-def type_text(key: str, node: Schema) -> str:  # noqa: PLR0911  (one line per type)
-    """What the value of a key must be, in words, from its node of the schema."""
-    if options := node.get("anyOf"):
-        return " or ".join(type_text(key, option) for option in options)
-    if "enum" in node:
-        return " · ".join(f"`{value}`" for value in node["enum"])
-    if "$ref" in node or "discriminator" in node:
-        return f"mapping: [`{key}`](#{key})"
-    match node.get("type"):
-        case "array" if "$ref" in node["items"]:
-            return f"list: [`{key}`](#{key})"
-        case "array":
-            return f"list of {_plural(type_text(key, node['items']))}"
-        case "object" if "patternProperties" in node:
-            return f"mapping: name to {type_text(key, next(iter(node['patternProperties'].values())))}"
-        case "object":
-            return f"mapping: key to {type_text(key, _values(node))}"
-        case "string" if "maxLength" in node:
-            return "name"
-        case str() as kind:
-            return f"{kind} {_bounds(node)}".rstrip()
-    return "value"
-
-
-def default_text(node: Schema) -> str:
-    """The default as it would be written in YAML."""
-    if "default" not in node:
-        return "**required**"
-    if "$ref" in node:
-        return "its defaults"
-    if node["default"] == "":
-        return "empty"
-    return f"`{json.dumps(node['default'], ensure_ascii=False)}`".replace('"', "")
-
-
-def _table(model: type[Model], keys: Iterable[str]) -> Iterator[str]:
+def _table(model: type[Model], keys: Iterable[str], titles: dict[str, str]) -> Iterator[str]:
     """Rows for keys of a model; a `kind` with one value is the heading's business."""
     properties = model.model_json_schema()["properties"]
     rows = [key for key in keys if key in properties and "const" not in properties[key]]
@@ -126,7 +69,7 @@ def _table(model: type[Model], keys: Iterable[str]) -> Iterator[str]:
         yield from ("| key | value | default | meaning |", "|---|---|---|---|")
     for key in rows:
         meaning = str(model.model_fields[key].description).replace("|", "\\|")
-        yield f"| `{key}` | {type_text(key, properties[key])} | {default_text(properties[key])} | {meaning} |"
+        yield f"| `{key}` | {type_text(properties[key], titles)} | {default_text(properties[key])} | {meaning} |"
     if rows:
         yield ""
 
@@ -143,50 +86,64 @@ def _kind(model: type[Model]) -> str:
     return str(get_args(model.model_fields["kind"].annotation)[0])
 
 
-def _shared(title: str, models: list[type[Model]], shown: dict[type[Model], str]) -> Iterator[str]:
+class Section(NamedTuple):
+    """A section on one key: `depth` below the top ones, and the models of the key's values."""
+
+    depth: int
+    title: str
+    models: list[type[Model]]
+
+
+def _sections(depth: int, title: str, models: list[type[Model]], seen: dict[type[Model], str]) -> Iterator[Section]:
+    """The section and those inside it; `seen` has the title of every model so far, which no other section repeats."""
+    seen.update(dict.fromkeys(models, title))
+    yield Section(depth, title, models)
+    for key, field in {key: field for model in models for key, field in model.model_fields.items()}.items():
+        if inner := [model for model in models_in(field.annotation) if model not in seen]:
+            taken = key in seen.values() or key in Study.model_fields
+            yield from _sections(depth + 1, f"{title}: {key}" if taken else key, inner, seen)
+
+
+def _shared(section: Section, titles: dict[str, str], shown: dict[type[Model], str]) -> Iterator[str]:
     """What the models of a section inherit: the table, or where it stands already."""
-    for base in models[0].__mro__[1:]:
+    for base in section.models[0].__mro__[1:]:
         if not issubclass(base, Model) or base is Model:
             return
         if base in shown:
-            yield from (f"All keys of the first table of [`{shown[base]}`](#{shown[base]}), and:", "")
+            yield from (f"All keys of the first table of {link(shown[base])}, and:", "")
         else:
-            shown[base] = title
-            yield from (_doc(base), "", *_table(base, _own(base)), *(["Its own:", ""] if len(models) == 1 else []))
+            shown[base] = section.title
+            yield from (_doc(base), "", *_table(base, _own(base), titles))
+            yield from ["Its own:", ""] if len(section.models) == 1 else []
 
 
-def _describe(heading: str, title: str, models: list[type[Model]], shown: dict[type[Model], str]) -> Iterator[str]:
-    """A section on one key: the models of its values, what they share, and the models inside them."""
-    yield from (f"{heading} `{title}`", "")
-    if len(models) == 1:
-        yield from (_doc(models[0]), "")
-    yield from _shared(title, models, shown)
-    for model in models:
-        if len(models) > 1:
-            yield from (f"{heading}# `kind: {_kind(model)}`", "", _doc(model), "")
-        yield from _table(model, _own(model))
-    shown.update(dict.fromkeys(models, title))
-    fields = {key: field for model in models for key, field in model.model_fields.items()}
-    for key, field in fields.items():
-        found = models_in(field.annotation)
-        inner = [model for model in found if model not in shown]
-        if inner:
-            yield from _describe(f"{heading}#", key, inner, shown)
-        elif found and (twin := shown[found[0]]) != key:
-            yield from (f"{heading}# `{key}`", "", f"Its keys are those of [`{twin}`](#{twin}).", "")
+def _describe(section: Section, titles: dict[str, str], shown: dict[type[Model], str]) -> Iterator[str]:
+    """A section on one key: the models of its values, and what they share."""
+    heading = "##" + "#" * section.depth
+    yield from (f"{heading} `{section.title}`", "")
+    if len(section.models) == 1:
+        yield from (_doc(section.models[0]), "")
+    yield from _shared(section, titles, shown)
+    for model in section.models:
+        if len(section.models) > 1:
+            yield from (f"{heading}# `kind: {_kind(model)}` of `{section.title}`", "", _doc(model), "")
+        yield from _table(model, _own(model), titles)
 
 
 def readme() -> str:
     """The reference page, in Markdown."""
-    sections = {key: models for key, field in Study.model_fields.items() if (models := models_in(field.annotation))}
-    single = [key for key in Study.model_fields if key not in sections]
+    tops = {key: models for key, field in Study.model_fields.items() if (models := models_in(field.annotation))}
+    single = [key for key in Study.model_fields if key not in tops]
+    seen: dict[type[Model], str] = {}
+    sections = [section for key, models in tops.items() for section in _sections(0, key, models, seen)]
+    titles = {model.__name__: title for model, title in seen.items()}
     lines = [INTRO.read_text(encoding="utf-8").rstrip(), "", "## Single values", ""]
     if changes := ", ".join(_set_by_files(single)):
         lines += [f"A default counts where no file that is loaded sets the key: {changes}.", ""]
-    lines += _table(Study, single)
-    shown: dict[type[Model], str] = {}
-    for key, models in sections.items():
-        lines += _describe("##", key, models, shown)
+    lines += _table(Study, single, titles)
+    shown = dict(seen)
+    for section in sections:
+        lines += _describe(section, titles, shown)
     return "\n".join(lines).rstrip() + "\n"
 
 
