@@ -79,9 +79,18 @@ def test_a_training_key_trains_that_experiment(checkout: Path) -> None:
 
 def test_marks_reach_the_trainings_and_their_evidence_trains_nothing(checkout: Path) -> None:
     marks = json.loads((checkout / "results/models/doc-distill/seed-0/facts.json").read_text())
-    assert marks == {"assumed": study_of(checkout).experiments["doc-distill"].assumed}
+    assert marks["assumed"] == study_of(checkout).experiments["doc-distill"].assumed
     assert (checkout / "results/pretrained/pre-idf/seed-0/facts.json").exists()
     edit(checkout / "config/papers/demo.yaml", "  doc-distill:\n", "  doc-distill:\n    assumed: {steps: a guess}\n")
+    assert planned(checkout) == {}
+
+
+def test_other_checkpoints_train_nothing(checkout: Path) -> None:
+    steps = study_of(checkout).experiments["doc-distill"].checkpoint_steps
+    kept = json.loads((checkout / "results/models/doc-distill/seed-0/facts.json").read_text())
+    assert kept["checkpoint_steps"] == steps
+    changed = f"  doc-distill:\n    checkpoint_steps: {steps + 1}\n"
+    edit(checkout / "config/papers/demo.yaml", "  doc-distill:\n", changed)
     assert planned(checkout) == {}
 
 

@@ -90,7 +90,14 @@ def test_a_changed_run_starts_anew(tmp_path: Path) -> None:
     assert not list(second.iterdir())
 
 
-def finetune(inputs: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch, *, stop: int | None = None) -> int:
+def finetune(
+    inputs: dict[str, Any],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    stop: int | None = None,
+    checkpoint_steps: int = 3,
+) -> int:
     """The command line of the stage, interrupted at the record of step `stop`; its exit status."""
 
     def stream(record: dict[str, float]) -> None:
@@ -98,20 +105,24 @@ def finetune(inputs: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPat
             raise KeyboardInterrupt
 
     monkeypatch.setattr("sparsemill.tracking.live.open_stream", lambda job: stream)
-    spec = Training.model_validate(RECIPE).model_dump() | {"seed": 0, "device": "cpu", "start": "b", "stage_version": 1}
+    spec = Training.model_validate(RECIPE).model_dump(exclude={"checkpoint_steps"})
+    spec |= {"seed": 0, "device": "cpu", "start": "b", "stage_version": 1}
     arguments = ["--spec", json.dumps(spec | {"ensemble_spec": ENSEMBLE.model_dump()}), "--out", str(folder / "out")]
+    arguments += ["--facts", json.dumps({"checkpoint_steps": checkpoint_steps})]
     places = {name: inputs[name] for name in ("start", "collection", "candidates", "targets")}
     for name, place in (places | {"idf": inputs["idf"].parent}).items():
         arguments += ["--in", name, str(place)]
     return main("finetune", run_training, argv=arguments)
 
 
+@pytest.mark.parametrize("checkpoint_steps", [3, 100])
 def test_an_interrupted_stage_goes_on(
-    inputs: dict[str, Any], whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inputs: dict[str, Any], whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint_steps: int
 ) -> None:
+    """Also where checkpoints are further apart by then."""
     assert finetune(inputs, tmp_path, monkeypatch, stop=6) == 130
     assert [path.name for path in tmp_path.iterdir()] == ["out.state"]
-    assert finetune(inputs, tmp_path, monkeypatch) == 0
+    assert finetune(inputs, tmp_path, monkeypatch, checkpoint_steps=checkpoint_steps) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert read_json(tmp_path / "out" / "manifest.json")["facts"]["resumed_at_step"] == 3
     found = contents(tmp_path / "out")

@@ -142,5 +142,23 @@ def test_evidence_is_no_part_of_the_identity() -> None:
     other, none = load(experiments=marked(steps="another text")), load(experiments=marked())
     texts = [canonical_json(specs.finetune(study, "x", "0")) for study in (one, other, none)]
     assert texts[0] == texts[1] == texts[2] == canonical_json(specs.finetune(load(), "ours", "0"))
-    assert specs.trained_facts(one, "models/x/seed-0") == {"assumed": one.experiments["x"].assumed}
-    assert specs.trained_facts(one, "pretrained/pre-idf/seed-0") == {"assumed": one.pretrainings["pre-idf"].assumed}
+    assert specs.trained_facts(one, "models/x/seed-0")["assumed"] == one.experiments["x"].assumed
+    assert specs.trained_facts(one, "pretrained/pre-idf/seed-0")["assumed"] == one.pretrainings["pre-idf"].assumed
+
+
+def test_checkpoints_are_no_part_of_the_identity() -> None:
+    training = {"training_set": "pydocs", "steps": 1, "queries_per_step": 2, "documents_per_query": 2}
+    weights = {"weights": {"kind": "folder", "path": "here"}}
+    often, seldom = (
+        load(
+            experiments={"x": {"extends": "ours", "checkpoint_steps": steps}},
+            pretrainings={"x": {"extends": "pre-idf", "checkpoint_steps": steps}},
+            cross_encoders={"x": {**weights, **training, "checkpoint_steps": steps}},
+        )
+        for steps in (7, 70)
+    )
+    assert specs.finetune(often, "x", "0") == specs.finetune(seldom, "x", "0")
+    assert specs.pretrain(often, "x", "0") == specs.pretrain(seldom, "x", "0")
+    assert specs.train_cross_encoder(often, "x") == specs.train_cross_encoder(seldom, "x")
+    for key in ("models/x/seed-0", "pretrained/x/seed-0", "cross_encoders/x"):
+        assert specs.trained_facts(seldom, key)["checkpoint_steps"] == 70

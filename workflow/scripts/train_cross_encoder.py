@@ -18,7 +18,9 @@ def run(job: Job) -> None:
     job.device = choose_device(job.spec["device"])
     set_torch_threads(job.threads)
     keys = CrossEncoderTraining.model_fields.keys()
-    spec = CrossEncoderTraining.model_validate({key: value for key, value in job.spec.items() if key in keys})
+    # `checkpoint_steps` is among the facts, since it changes nothing that is made.
+    told = {key: value for key, value in (job.facts | job.spec).items() if key in keys}
+    spec = CrossEncoderTraining.model_validate(told)
     precision = choose_precision(spec.precision, device=job.device)
     facts = train_cross_encoder(
         spec.model_copy(update={"precision": precision}),

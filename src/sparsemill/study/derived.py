@@ -17,7 +17,10 @@ Resolve = Callable[[str, str, dict[str, Any]], dict[str, Any]]
 """(section, name, changes) -> the entry's keys, `extends` and `scales` resolved, with the changes."""
 
 UNTRAINED = frozenset(
-    {"seeds", "encode_length", "quantisation", "prune", "query_prune", "retrieval_idf", "two_phase", "model", "assumed"}
+    {
+        *("seeds", "encode_length", "quantisation", "prune", "query_prune", "retrieval_idf", "two_phase", "model"),
+        *("assumed", "checkpoint_steps"),
+    }
 )
 """Keys of an experiment that its training does not depend on."""
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sparsemill.job import Job
 from sparsemill.quiet import quiet_libraries
@@ -23,8 +22,11 @@ _NOT_TRAINING = {
 }
 
 
-def _recipe(spec: dict[str, Any]) -> Training:
-    return Training.model_validate({key: value for key, value in spec.items() if key not in _NOT_TRAINING})
+def _recipe(job: Job) -> Training:
+    spec = {key: value for key, value in job.spec.items() if key not in _NOT_TRAINING}
+    # No part of the spec, since it changes nothing that is made.
+    beside = {key: job.facts[key] for key in ("checkpoint_steps",) if key in job.facts}
+    return Training.model_validate(spec | beside)
 
 
 def _start_folder(folder: Path) -> Path:
@@ -90,7 +92,7 @@ def run_training(job: Job) -> None:
     processes.join(job.device)
     spec = job.spec
     stream = open_stream(job)
-    recipe = _recipe(spec)
+    recipe = _recipe(job)
     precision = choose_precision(recipe.precision, device=job.device)
     recipe = recipe.model_copy(update={"precision": precision})
     ensemble = None if spec["ensemble_spec"] is None else Ensemble.model_validate(spec["ensemble_spec"])

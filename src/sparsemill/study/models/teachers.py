@@ -210,7 +210,9 @@ class CrossEncoderTraining(Model):
     weight_decay: float = Field(default=0.01, ge=0, description="weight decay of AdamW")
     max_grad_norm: float = Field(default=1.0, ge=0, description="gradient clipping; 0: none")
     precision: Precision = Field(default="fp32", description=PRECISION)
-    checkpoint_steps: Positive = Field(default=1000, description="steps between checkpoints")
+    checkpoint_steps: Positive = Field(
+        default=1000, description="steps between checkpoints; changing it retrains nothing"
+    )
     log_steps: Positive = Field(default=10, description="steps between metric records")
     seed: int = Field(default=0, ge=0, description="of data order, head and dropout")
     assumed: Assumed = {}

@@ -145,7 +145,9 @@ class Training(Model):
         default=False, description="compute activations again in the backward pass instead of keeping them"
     )
     compile: Annotated[bool, LATER] = Field(default=False, description="compile the encoder with torch.compile")
-    checkpoint_steps: Positive = Field(default=1000, description="steps between checkpoints")
+    checkpoint_steps: Positive = Field(
+        default=1000, description="steps between checkpoints; changing it retrains nothing"
+    )
     log_steps: Positive = Field(default=10, description="steps between metric records")
     assumed: Assumed = {}
 

@@ -88,7 +88,8 @@ def score_teacher(study: Study, teacher: str, shard: str) -> Spec:
 def train_cross_encoder(study: Study, name: str) -> Spec:
     """The cross-encoder as configured."""
     return versioned(
-        "train_cross_encoder", {**dump(study.cross_encoders[name], exclude={"assumed"}), "device": study.device}
+        "train_cross_encoder",
+        {**dump(study.cross_encoders[name], exclude={"assumed", "checkpoint_steps"}), "device": study.device},
     )
 
 

@@ -1,5 +1,9 @@
 """Specs of mined candidates and of trained models."""
 
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
 from sparsemill.errors import UserError
 from sparsemill.study.models import (
     MixtureSet,
@@ -46,6 +50,7 @@ def _training(study: Study, spec: Training, stage: str, seed: int) -> Spec:
         "assumed",
         "model",
         "two_phase",
+        "checkpoint_steps",
     }
     resolved = {
         **dump(spec, exclude=drop),
@@ -73,9 +78,11 @@ def finetune(study: Study, name: str, seed: str) -> Spec:
 
 
 def trained_facts(study: Study, key: str) -> Spec:
-    """What the manifest of a trained artefact says of its config; no part of the spec, so that it retrains nothing."""
+    """What a training is told beside its spec, and its manifest says: it changes no byte, and retrains nothing."""
     head, name, *_ = key.split("/")
-    if head == "cross_encoders":
-        return {"assumed": study.cross_encoders[name].assumed}
-    trained: Training = study.pretrainings[name] if head == "pretrained" else study.experiments[name]
-    return {"assumed": trained.assumed}
+    trained: dict[str, Mapping[str, BaseModel]] = {
+        "cross_encoders": study.cross_encoders,
+        "pretrained": study.pretrainings,
+        "models": study.experiments,
+    }
+    return dump(trained[head][name], include={"assumed", "checkpoint_steps"})
