@@ -5,7 +5,13 @@ import gc
 import numpy as np
 import pytest
 
-from sparsemill.retrieval.latency import in_turns, report, report_engine, summarise
+from sparsemill.retrieval.latency import in_turns, report, report_engine, spread, summarise
+
+
+def test_queries_are_spread() -> None:
+    assert spread(range(10), most=10) == spread(range(10), most=99) == range(10)
+    assert list(spread(range(10), most=9)) == list(spread(range(10), most=5)) == [0, 2, 4, 6, 8]
+    assert list(spread(range(10), most=4)) == [0, 3, 6, 9]
 
 
 class Machine:

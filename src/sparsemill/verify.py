@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sparsemill.errors import UserError, told
 from sparsemill.evaluation.claims import Judged
-from sparsemill.evaluation.expected import Verdict
+from sparsemill.evaluation.expected import Verdict, fails
 from sparsemill.files import read_json
 
 TIERS = {
@@ -37,7 +37,7 @@ def report(results: Path) -> tuple[str, bool]:
         if verdicts:
             lines += [f"{TIERS[tier]}:", *(f"  {verdict.line()}" for verdict in verdicts)]
     everything = [verdict for verdicts in tiers.values() for verdict in verdicts]
-    failed = sum(verdict.verdict in ("fail", "missing") for verdict in everything)
+    failed = sum(fails(verdict.verdict) for verdict in everything)
     lines.append(f"{len(everything)} verdicts, {failed} of them failing.")
     return "\n".join(lines), not failed
 

@@ -3,7 +3,6 @@
 Of an approximate engine, also how much of what the exact engine finds it finds.
 """
 
-import math
 import sys
 from typing import TYPE_CHECKING
 
@@ -30,13 +29,13 @@ def run(job: Job) -> None:
     from sparsemill.data.collection import read_queries
     from sparsemill.files import write_json
     from sparsemill.retrieval.described import describe_baselines, describe_system, open_described
-    from sparsemill.retrieval.latency import in_turns, report_engine
+    from sparsemill.retrieval.latency import in_turns, report_engine, spread
 
     spec = job.spec
     baselines = dict(describe_baselines(job))
     searches = [open_described(described) for described in (describe_system(job), *baselines.values())]
     queries = read_queries(job.input("collection"), split=spec["split"])
-    texts = [[query.text] for query in queries[:: math.ceil(len(queries) / spec["queries"])]]  # spread over the split
+    texts = [[query.text] for query in spread(queries, most=spec["queries"])]
     times = {
         k: in_turns(
             [lambda number, search=search, k=k: search(texts[number], k) for search in searches],

@@ -1,6 +1,5 @@
 """Time a retriever against BM25, query by query in one process and thread, with the encoding of the query."""
 
-import math
 import sys
 
 from sparsemill.job import Job, main
@@ -9,7 +8,7 @@ from sparsemill.job import Job, main
 def run(job: Job) -> None:
     from sparsemill.data.collection import read_queries
     from sparsemill.files import write_json
-    from sparsemill.retrieval.latency import in_turns, report
+    from sparsemill.retrieval.latency import in_turns, report, spread
     from sparsemill.retrieval.queries import open_job_queries
     from sparsemill.retrieval.retriever import open_search
 
@@ -24,7 +23,7 @@ def run(job: Job) -> None:
         two_phase=spec.get("two_phase"),
     )
     queries = read_queries(job.input("collection"), split=spec["split"])
-    texts = [[query.text] for query in queries[:: math.ceil(len(queries) / spec["queries"])]]  # spread over the split
+    texts = [[query.text] for query in spread(queries, most=spec["queries"])]
     times = in_turns(
         [lambda number: system(texts[number], k), lambda number: bm25(texts[number], k)],
         queries=len(texts),

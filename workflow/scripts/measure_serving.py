@@ -1,7 +1,6 @@
 """Latency and throughput of a retriever, and of BM25 beside it, as clients of a server on this machine see them."""
 
 import logging
-import math
 import sys
 
 from sparsemill.job import Job, main
@@ -14,12 +13,13 @@ def run(job: Job) -> None:
     from sparsemill.data.collection import read_queries
     from sparsemill.files import write_json
     from sparsemill.retrieval.described import describe_baselines, describe_system
+    from sparsemill.retrieval.latency import spread
     from sparsemill.serving.measure import Load, available_cores, measure, report, share_cores
 
     spec = job.spec
     baselines = dict(describe_baselines(job))
     queries = read_queries(job.input("collection"), split=spec["split"])
-    texts = [query.text for query in queries[:: math.ceil(len(queries) / spec["queries"])]]  # spread over the split
+    texts = [query.text for query in spread(queries, most=spec["queries"])]
     cores = share_cores(available_cores())
     searches = {"system": describe_system(job), **{f"bm25 {name}": one for name, one in baselines.items()}}
     found = measure(searches, texts, k=spec["k"], load=Load(**spec["load"]), cores=cores)

@@ -1,6 +1,6 @@
 """Expected values: what a row must reach, and whether it did."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 import pandas as pd
@@ -50,6 +50,11 @@ def judge(value: float | None, *, expected: float, tolerance: float) -> Status:
     return "near" if distance <= round(3 * tolerance, 12) else "fail"
 
 
+def fails(verdict: Status) -> bool:
+    """Whether a verification must not pass: a value that is too far off, or that is not there."""
+    return verdict in ("fail", "missing")
+
+
 def check(frame: pd.DataFrame, expected: Iterable[Expected], *, engines: Mapping[str, str]) -> list[Verdict]:
     """Compare a tidy frame with expected values, in their order.
 
@@ -66,8 +71,3 @@ def check(frame: pd.DataFrame, expected: Iterable[Expected], *, engines: Mapping
         row = (item.system, item.collection, item.measure, item.value, item.tolerance, item.source, item.tier)
         verdicts.append(Verdict(*row, value=value, verdict=status))
     return verdicts
-
-
-def failures(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """The verdicts that a verification must not pass: values too far off, and values that are not there."""
-    return [verdict for verdict in verdicts if verdict.verdict in ("fail", "missing")]

@@ -1,13 +1,15 @@
 """How long retrievers take per query, measured so that noise of the machine falls on all of them alike."""
 
 import gc
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+Item = TypeVar("Item")
 
 
 class Latency(NamedTuple):
@@ -16,6 +18,11 @@ class Latency(NamedTuple):
     mean: float
     p50: float
     p99: float
+
+
+def spread(queries: Sequence[Item], *, most: int) -> Sequence[Item]:
+    """Every n-th query, with the smallest n that leaves `most` of them at most."""
+    return queries[:: math.ceil(len(queries) / most)]
 
 
 def in_turns(
