@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from score_tables import Pairs, write_scores
 
 from sparsemill.data.candidates import Candidate, write_candidates
 from sparsemill.errors import UserError
-from sparsemill.teachers.score import Pairs, write_scores
 from sparsemill.training import candidate_table
 from sparsemill.training.candidate_table import CandidateTable, Lists, read_table
 from sparsemill.training.data import CandidateTargets, SetData
@@ -90,7 +90,7 @@ def test_unknown_ids_are_refused(mined: Path) -> None:
 def test_scattered_rows_are_refused(mined: Path) -> None:
     file = mined / "candidates.parquet"
     pq.write_table(pq.read_table(file).take([0, 3, 1, 2, 4, 5, 6]), file)
-    with pytest.raises(UserError, match="rows of one query do not follow each other"):
+    with pytest.raises(UserError, match="rows of a query are apart"):
         read(mined)
     pq.write_table(pq.read_table(file).slice(0, 0), file)
     with pytest.raises(UserError, match="holds no candidates"):

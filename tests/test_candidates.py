@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from mined import read_candidates
 
 from sparsemill.data.candidates import (
     Candidate,
@@ -17,7 +18,6 @@ from sparsemill.data.candidates import (
     consistent_queries,
     draw_windows,
     positives,
-    read_candidates,
     write_candidates,
 )
 from sparsemill.data.collection import Document, Qrel, Query, write_collection
@@ -142,11 +142,6 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     ranks = types.pop("ranks")
     assert types == {"query_id": "string", "doc_id": "string", "rank": "int32", "score": "float", "positive": "bool"}
     assert ranks.startswith("list<")
-
-
-def test_missing_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"candidates\.parquet: no such file"):
-        read_candidates(tmp_path)
 
 
 def _mine(folder: Path, *, inputs: Sequence[str] = ("run",), **changes: Any) -> subprocess.CompletedProcess[str]:

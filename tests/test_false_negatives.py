@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from score_tables import Pairs, write_scores
 
 from sparsemill.data import alignment
 from sparsemill.data.alignment import query_offsets, same_pairs
 from sparsemill.data.candidates import Candidate, write_candidates
 from sparsemill.data.false_negatives import false_negatives
-from sparsemill.teachers.score import Pairs, write_scores
 
 SCRIPT = Path(__file__).parents[1] / "workflow" / "scripts" / "find_false_negatives.py"
 SCORES = np.array([3, 5, 1, 4.5, 4, 2, 2, 1], dtype=np.float32)

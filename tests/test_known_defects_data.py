@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import sparse
+from score_tables import Pairs, read_scores, write_scores
 from tiny import SPECIAL, TOKENS, WORDS, padded, rows, save_language_model, tokenizer
 
 from sparsemill.data.collection import Document, Query
@@ -23,7 +24,6 @@ from sparsemill.study import specs
 from sparsemill.study.load import load_study
 from sparsemill.study.models import Ensemble, Study, Training
 from sparsemill.teachers.cache import load_embeddings
-from sparsemill.teachers.score import Pairs, read_scores, write_scores
 from sparsemill.training.data import InBatchTargets, load_data
 from sparsemill.training.schedule import Record, Schedule
 from sparsemill.training.start import build_start, start_weights

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from configs import load, told
+from mined import read_candidates
+from score_tables import read_scores
 from test_score_files import rows, write
 
-from sparsemill.data.candidates import listed_positives, read_candidates
+from sparsemill.data.candidates import listed_positives
 from sparsemill.data.collection import Document, Qrel, Query, write_collection
 from sparsemill.errors import UserError
 from sparsemill.files import read_json
@@ -17,7 +19,6 @@ from sparsemill.job import main
 from sparsemill.retrieval.runs import Hit
 from sparsemill.study import edges, specs
 from sparsemill.teachers.listed import best_listed
-from sparsemill.teachers.score import read_scores
 from sparsemill.teachers.score_files import LAYOUTS
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "workflow" / "scripts"

@@ -11,6 +11,7 @@ import pytest
 from random_vectors import Q, folder, shard, vectors
 from scipy import sparse
 from tokenizers import Tokenizer, models, pre_tokenizers
+from two_phase_oracle import search_two_phase
 
 from sparsemill import manifest
 from sparsemill.data.collection import Document, Qrel, Query, write_collection
@@ -20,7 +21,7 @@ from sparsemill.retrieval.exact import build_exact
 from sparsemill.retrieval.lucene_impact import LuceneImpact, build_impact
 from sparsemill.retrieval.retriever import open_search
 from sparsemill.retrieval.runs import Hit, read_run
-from sparsemill.retrieval.two_phase import Found, TwoPhase, search_two_phase
+from sparsemill.retrieval.two_phase import Found, TwoPhase
 from sparsemill.retrieval.vectors import quantise
 
 

@@ -11,11 +11,12 @@ from fake_opensearch import Cluster, running
 from ingested import build, entry
 from scipy import sparse
 from sparse_texts import real_vectors
+from two_phase_oracle import search_two_phase
 
 from sparsemill.errors import UserError
 from sparsemill.retrieval.clusters import open_cluster
 from sparsemill.retrieval.exact import ExactIndex, build_exact
-from sparsemill.retrieval.two_phase import Found, TwoPhase, search_two_phase
+from sparsemill.retrieval.two_phase import Found, TwoPhase
 from sparsemill.retrieval.vectors import Shard, read_shard, write_shard
 
 pytest.importorskip("opensearchpy")

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from random_vectors import matrices
+from score_tables import Pairs, read_scores, write_scores
 
 from sparsemill.data.candidates import Candidate, write_candidates
 from sparsemill.errors import UserError
@@ -18,13 +19,10 @@ from sparsemill.teachers.cache import EmbeddingCache
 from sparsemill.teachers.score import (
     Candidates,
     EmbeddingScorer,
-    Pairs,
     read_candidates,
     read_score_blocks,
-    read_scores,
     score_candidates,
     shard_bounds,
-    write_scores,
 )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
+from score_tables import read_scores
 from test_pair_teachers import save_classifier
 from tiny import write_inputs
 
@@ -16,7 +17,6 @@ from sparsemill.job import main
 from sparsemill.study.models import CrossEncoderTeacher
 from sparsemill.teachers.cross_encoder import CrossEncoder
 from sparsemill.teachers.pair_model import TextScorer
-from sparsemill.teachers.score import read_scores
 
 SCRIPT = Path(__file__).resolve().parent.parent / "workflow" / "scripts" / "score_teacher.py"
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from score_tables import Pairs, read_scores, write_scores
 
 from sparsemill.ensemble.aggregate import aggregate
 from sparsemill.ensemble.normalise import METHODS, normalise
@@ -13,7 +14,6 @@ from sparsemill.errors import UserError
 from sparsemill.study.models import Ensemble
 from sparsemill.teachers import score
 from sparsemill.teachers.cache import EmbeddingCache, load_embeddings
-from sparsemill.teachers.score import Pairs, read_scores, write_scores
 from sparsemill.training.data import CandidateTargets, InBatchTargets, load_data
 from sparsemill.training.schedule import Record
 

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import sparse
+from two_phase_oracle import search_two_phase
 
 from sparsemill.errors import UserError
-from sparsemill.retrieval.two_phase import Found, TwoPhase, combine, search_two_phase, split_queries, window_size
+from sparsemill.retrieval.two_phase import Found, TwoPhase, combine, split_queries, window_size
 
 DOCUMENTS = sparse.csr_matrix(
     np.array(

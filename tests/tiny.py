@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from score_tables import Pairs, write_scores
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     BertConfig,
@@ -23,7 +24,6 @@ from sparsemill.data.candidates import Candidate, write_candidates
 from sparsemill.data.collection import Document, Qrel, Query, write_collection
 from sparsemill.files import write_json
 from sparsemill.teachers.cache import load_embeddings, save_matrix
-from sparsemill.teachers.score import Pairs, write_scores
 from sparsemill.training.files import SetFiles
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -227,20 +227,3 @@ def write_candidates(
             _write_rows(writer, group)
             count += len(group)
     return count
-
-
-def read_candidates(folder: Path) -> dict[str, list[Candidate]]:
-    """Read what `write_candidates` wrote: query id -> candidates, both in the order of the file.
-
-    Raises:
-        UserError: there is no such file.
-    """
-    path = folder / "candidates.parquet"
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; mine the training set's candidates first")
-    mined: dict[str, list[Candidate]] = {}
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(use_threads=False):
-            for query, *values, ranks in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                mined.setdefault(query, []).append(Candidate(*values)._replace(ranks=tuple(ranks)))
-    return mined

@@ -4,7 +4,6 @@ The rule of OpenSearch's `neural_sparse_two_phase_processor` (documentation of 3
 processor"), with its defaults. A document outside the window is never returned, so recall at a large k suffers first.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,13 +38,6 @@ class Found(NamedTuple):
 
     documents: Array
     scores: Array
-
-
-First = Callable[[Any, int], list[Found]]
-"""CSR queries and a number of documents -> the best of each query."""
-
-Rescore = Callable[[Any, Array], Array]
-"""A CSR row and documents -> the row's dot product with each, float32."""
 
 
 def split_queries(queries: Any, prune_ratio: float) -> tuple[Any, Any]:
@@ -91,21 +83,3 @@ def combine(first: Found, low_scores: Array, k: int) -> Found:
     scores = first.scores + low_scores
     order = np.lexsort((first.documents, -scores))[:k]
     return Found(first.documents[order], scores[order])
-
-
-def search_two_phase(queries: Any, k: int, settings: TwoPhase, *, first: First, rescore: Rescore) -> list[Found]:
-    """The k best documents of each query by both phases.
-
-    Args:
-        queries: CSR [queries, vocabulary], weights that are not negative.
-        k: documents per query.
-        settings: see `TwoPhase`.
-        first: searches with the tokens of high weight.
-        rescore: scores the window with the tokens of low weight.
-
-    Raises:
-        UserError: as `window_size`.
-    """
-    high, low = split_queries(queries, settings.prune_ratio)
-    found = first(high, window_size(k, settings))
-    return [combine(one, rescore(low[row], one.documents), k) for row, one in enumerate(found)]

@@ -19,13 +19,6 @@ Scores = NDArray[np.float32]
 Indices = NDArray[np.int32]
 
 
-class Pairs(NamedTuple):
-    """Columns of a (query, document) table, all of one length."""
-
-    queries: list[str]
-    documents: list[str]
-
-
 class Candidates(NamedTuple):
     """The pairs of a shard, by index in the collection; those of one query next to each other."""
 
@@ -84,6 +77,12 @@ def indices(values: Any, ids: pa.Array, *, source: object, kind: str) -> Indices
     return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int32)
 
 
+def check_together(queries: Indices, file: Path) -> None:
+    """Raise a UserError where two runs of rows, whose queries are given in order, are of one query."""
+    if len(np.unique(queries)) < len(queries):
+        raise UserError(f"{file}: the rows of a query are apart; delete it and run its stage again")
+
+
 def read_candidates(
     folder: Path, *, shard: int, shards: int, query_ids: Sequence[str], document_ids: Sequence[str]
 ) -> Candidates:
@@ -103,8 +102,7 @@ def read_candidates(
         or [np.empty(0, np.int32)]
     )
     starts = np.flatnonzero(np.diff(queries, prepend=np.int32(-1)))
-    if len(np.unique(queries[starts])) < len(starts):
-        raise UserError(f"{file}: the rows of a query are apart; delete it and run its stage again")
+    check_together(queries[starts], file)
     edges = np.append(starts, len(queries))
     low, high = (int(edges[bound]) for bound in shard_bounds(len(starts), shard=shard, shards=shards))
     found, seen = [np.empty(0, np.int32)], 0
@@ -184,12 +182,6 @@ def score_candidates(
             writer.write(queries.take(pa.array(rows)), documents.take(pa.array(columns)), scores)
 
 
-def write_scores(path: Path, pairs: Pairs, scores: Scores) -> None:
-    """Write `query_id, doc_id, score` as Parquet."""
-    with ScoreWriter(path) as writer:
-        writer.write(pa.array(pairs.queries, pa.string()), pa.array(pairs.documents, pa.string()), scores)
-
-
 def read_score_blocks(folders: Sequence[Path]) -> Iterator[pa.Table]:
     """The shards of a teacher's scores in blocks of whole queries, some million pairs at most where queries allow."""
     rest = SCHEMA.empty_table()
@@ -204,10 +196,3 @@ def read_score_blocks(folders: Sequence[Path]) -> Iterator[pa.Table]:
             rest = table[whole:]
     if len(rest):
         yield rest
-
-
-def read_scores(folders: Sequence[Path]) -> tuple[Pairs, Scores]:
-    """Read and join the shards of a teacher's scores, all in memory."""
-    table = pa.concat_tables(pq.read_table(folder / "scores.parquet") for folder in folders)
-    pairs = Pairs(table["query_id"].to_pylist(), table["doc_id"].to_pylist())
-    return pairs, table["score"].to_numpy().astype(np.float32)

@@ -4,15 +4,15 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sparsemill.errors import UserError
+from sparsemill.teachers.score import check_together, indices
 
 logger = logging.getLogger(__name__)
 
@@ -80,15 +80,6 @@ class Lists(Sequence[Sequence[int]]):
         return found
 
 
-def _indices(values: Any, ids: pa.Array, file: Path, kind: str) -> NDArray[np.int32]:
-    found = pc.index_in(values, value_set=ids)
-    if found.null_count:
-        unknown = values.filter(pc.is_null(found))[0].as_py()
-        raise UserError(f"{file}: {kind} {unknown!r} is not in the collection; delete the candidates and mine again")
-    indices: NDArray[np.int32] = found.to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
-    return indices
-
-
 def _read_rows(
     file: Path, query_ids: pa.Array, document_ids: pa.Array
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32], NDArray[np.bool_]]:
@@ -96,18 +87,17 @@ def _read_rows(
     seen, last = 0, -1
     with pq.ParquetFile(file) as source:
         for batch in source.iter_batches(BLOCK, columns=["query_id", "doc_id", "positive"], use_threads=False):
-            codes = _indices(batch["query_id"], query_ids, file, "query")
+            codes = indices(batch["query_id"], query_ids, source=file, kind="query")
             first = np.flatnonzero(np.diff(codes, prepend=np.int32(last)))
             queries.append(codes[first])
             starts.append(first + seen)
-            documents.append(_indices(batch["doc_id"], document_ids, file, "document"))
+            documents.append(indices(batch["doc_id"], document_ids, source=file, kind="document"))
             positive.append(batch["positive"].to_numpy(zero_copy_only=False))
             seen, last = seen + len(codes), int(codes[-1])
     if not seen:
         raise UserError(f"{file}: holds no candidates")
     found = np.concatenate(queries)
-    if len(np.unique(found)) < len(found):
-        raise UserError(f"{file}: rows of one query do not follow each other; delete the candidates and mine again")
+    check_together(found, file)
     offsets = np.append(np.concatenate(starts), seen).astype(np.int64)
     return found, offsets, np.concatenate(documents), np.concatenate(positive)
 
