@@ -114,7 +114,8 @@ def test_a_run_ends_as_its_training_did(
         if broken:
             raise UserError("no more")
 
-    arguments = ["--spec", json.dumps(TRAINING), "--in", "store", str(STORE), "--out", str(out), "--key", key]
+    monkeypatch.setenv("SPARSEMILL_STORE", str(STORE))
+    arguments = ["--spec", json.dumps(TRAINING), "--out", str(out), "--key", key]
     assert main("finetune", train, argv=arguments) == (2 if broken else 0)
     at_exit[0]()
     (run,) = all_runs(open_store(STORE)).values()
