@@ -170,7 +170,9 @@ def test_the_chain_from_runs_to_table_figure_and_verdicts(tmp_path: Path, capsys
         "x": "R@100",
         "y": "MRR@10",
     }
-    call("plot_figure", tmp_path / "figure", {"figure": figure, "engines": engines, "labels": {}}, tidy=tidy)
+    call(
+        "plot_figure", tmp_path / "figure", {"figure": figure, "engines": engines, "labels": {}, "bases": {}}, tidy=tidy
+    )
     assert (tmp_path / "figure" / "figure.svg").read_text().startswith("<?xml")
     wanted = {"system": "x", "collection": "c", "measure": "MRR@10", "value": 0.5, "tolerance": 0.1, "source": "s"}
     spec = {"expected": [wanted], "engines": engines}

@@ -50,6 +50,7 @@ def config(folder: Path, **options: Any) -> dict[str, Any]:
         "presets": [],
         "device": "cpu",
         "depth": 20,
+        "measures": ["nDCG@10", "R@20"],
         "results": str(folder / "results"),
         "collections": {"few": {"kind": "pydocs", "packages": ["networkx"], "max_documents": 40, "max_queries": 12}},
         "released": {
