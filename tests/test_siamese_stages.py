@@ -38,7 +38,7 @@ def study() -> Study:
     page = {"collection": COLLECTION, "systems": [SYSTEM], "queries": 2}
     column = {"collection": COLLECTION, "measure": "lucene:latency/bm25@10"}
     table = {"caption": "", "rows": [{"system": SYSTEM}], "columns": [column]}
-    options: dict[str, Any] = {"device": "cpu", "encode_precision": "fp32", "depth": 10}
+    options: dict[str, Any] = {"device": "cpu", "encode_precision": "fp32"}
     return load_study(
         options | {"experiments": {SYSTEM: experiment}, "explanations": {"x": page}, "tables": {"x": table}},
         ROOT / "config",
