@@ -43,15 +43,9 @@ def score(inputs: dict[str, Any], out: Path, scorer: dict[str, Any], *more: str,
     return status
 
 
-def test_a_trained_cross_encoder(
-    inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A run that was stopped goes on after its finished blocks."""
-    save_classifier(tmp_path / "trained" / "model", 1)
-    monkeypatch.setattr(TextScorer, "BLOCK", 20)
-    scorer = {"kind": "cross_encoder", "trained": "small", "max_length": 24}
-    model = ("--in", "model", str(tmp_path / "trained"))
-    whole, blocks = TextScorer.score, []
+def interrupted_once(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Blocks are of 20 pairs, and the third one is interrupted; gets the sizes of blocks as they are scored."""
+    whole, blocks = TextScorer.score, list[int]()
 
     def counted(self: TextScorer, queries: Any, documents: Any) -> Any:
         blocks.append(len(queries))
@@ -59,12 +53,23 @@ def test_a_trained_cross_encoder(
             raise KeyboardInterrupt
         return whole(self, queries, documents)
 
+    monkeypatch.setattr(TextScorer, "BLOCK", 20)
     monkeypatch.setattr(TextScorer, "score", counted)
+    return blocks
+
+
+def test_a_trained_cross_encoder(
+    inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that was stopped goes on after its finished blocks."""
+    save_classifier(tmp_path / "trained" / "model", 1)
+    scorer = {"kind": "cross_encoder", "trained": "small", "max_length": 24}
+    model = ("--in", "model", str(tmp_path / "trained"))
+    blocks = interrupted_once(monkeypatch)
     assert score(inputs, tmp_path / "out", scorer, *model) == 130
     assert "interrupted; run the same command again to go on" in capsys.readouterr().err
     assert score(inputs, tmp_path / "out", scorer, *model) == 0
     assert blocks == [20, 20, 20, *[20] * 5, 4]  # 144 pairs; two blocks were finished
-    monkeypatch.setattr(TextScorer, "score", whole)
     monkeypatch.setattr(TextScorer, "BLOCK", 1000)
     assert score(inputs, tmp_path / "other", scorer, *model) == 0
     again, at_once = (read_scores([tmp_path / name / "0"])[1] for name in ("out", "other"))
@@ -75,18 +80,9 @@ def test_scores_are_those_of_one_model(inputs: dict[str, Any], tmp_path: Path, m
     """Weights that change while a run is stopped leave none of its blocks."""
     folder = tmp_path / "model"
     save_classifier(folder, 1)
-    monkeypatch.setattr(TextScorer, "BLOCK", 20)
     scorer = {"kind": "cross_encoder", "weights": {"kind": "folder", "path": str(folder)}, "max_length": 24}
     files = ("--in", "files", str(folder / "model.safetensors"))
-    whole, blocks = TextScorer.score, []
-
-    def counted(self: TextScorer, queries: Any, documents: Any) -> Any:
-        blocks.append(len(queries))
-        if len(blocks) == 3:
-            raise KeyboardInterrupt
-        return whole(self, queries, documents)
-
-    monkeypatch.setattr(TextScorer, "score", counted)
+    blocks = interrupted_once(monkeypatch)
     assert score(inputs, tmp_path / "out", scorer, *files) == 130
     weights = load_file(folder / "model.safetensors")
     save_file({name: weight * 2 for name, weight in weights.items()}, folder / "model.safetensors", {"format": "pt"})
