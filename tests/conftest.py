@@ -90,3 +90,12 @@ def whole(one_thread: None, inputs: dict[str, Any], tmp_path_factory: pytest.Tem
     folder = tmp_path_factory.mktemp("whole")
     run(inputs, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def studies() -> dict[str, Any]:
+    """Scale -> all rows of both papers."""
+    from paper_recipes import overlay
+
+    overlays = {"demo": "papers_demo", "one-gpu": "papers_one_gpu", "paper": "papers_paper"}
+    return {scale: overlay(name) for scale, name in overlays.items()}

@@ -1,20 +1,17 @@
 """Every row of both papers is an experiment, at three scales, with the values that the papers print."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from paper_recipes import CONFIG, PRESETS, ROWS, SCALES, overlay, value
 
 from sparsemill.study import edges, plan, specs
 from sparsemill.study.load import load_study
 from sparsemill.study.models import DenseTeacher, SparseTeacher, Study
 from sparsemill.study.revisions import unpinned
 
-CONFIG = Path(__file__).resolve().parent.parent / "config"
-SCALES = ("demo", "one-gpu", "paper")
-PRESETS = sorted(path.stem for path in (CONFIG / "papers").glob("*.yaml"))
 LARGE: dict[str, Any] = {"measures": ["nDCG@10", "MRR@10", "R@100", "R@1000"], "depth": 1000}
 """What the overlays of the larger scales set; the demo's runs are too short for R@1000."""
 SWEEPS = {
@@ -23,55 +20,9 @@ SWEEPS = {
     for name in yaml.safe_load(path.read_text())["sweeps"]
 }
 
-ROWS = {
-    # 2411.04403, Table 5
-    "ours": "ours",
-    "IDF of each test collection": "ours-test-idf",
-    "ours without IDF": "ours-without-idf",
-    "SPLADE-doc-distill": "doc-distill",
-    "SPLADE-doc-distill with IDF": "doc-distill-idf",
-    "SPLADE-doc-distill with IDF of each test collection": "doc-distill-test-idf",
-    # Table 6; its first row is SPLADE-doc-distill with IDF, its fourth is ours
-    "InfoNCE": "ours-infonce",
-    "simply add": "ours-added",
-    "dense: TAS-B": "ours-dense-small",
-    "dense: gte-large": "ours-dense-large",
-    "dense: both": "ours-dense-both",
-    "sparse: opensearch-sparse": "ours-sparse-first",
-    "sparse: SPLADE++ED": "ours-sparse-second",
-    "sparse: both": "ours-sparse-both",
-    # version 1, and 2504.14839
-    "inverse-IDF FLOPS": "inverse-idf-flops",
-    "l0 mask": "l0-mask",
-    "double log": "l0-double-log",
-    "l0 mask and double log": "l0-mask-double-log",
-    # 2205.04733
-    "SPLADE": "splade",
-    "DistilMSE": "distilmse",
-    "SelfDistil": "selfdistil",
-    "EnsembleDistil": "ensembledistil",
-    "CoCondenser-SelfDistil": "cocondenser-selfdistil",
-    "CoCondenser-EnsembleDistil": "cocondenser-ensembledistil",
-    # 2109.10086
-    "SPLADE-doc": "splade-doc",
-    "SPLADE-max": "splade-max",
-    "DistilSPLADE-max": "distilsplade-max",
-}
-
 
 def at(scale: str) -> dict[str, Any]:
     return {"scale": scale, **({} if scale == "demo" else LARGE)}
-
-
-def overlay(name: str, **more: Any) -> Study:
-    config = yaml.safe_load((CONFIG / "config.yaml").read_text())
-    return load_study(config | yaml.safe_load((CONFIG / "overlays" / f"{name}.yaml").read_text()) | more, CONFIG)
-
-
-@pytest.fixture(scope="module")
-def studies() -> dict[str, Study]:
-    overlays = {"demo": "papers_demo", "one-gpu": "papers_one_gpu", "paper": "papers_paper"}
-    return {scale: overlay(name) for scale, name in overlays.items()}
 
 
 def made(study: Study) -> list[str]:
@@ -264,12 +215,6 @@ PRINTED = {
 }
 
 
-def value(entry: Any, key: str) -> Any:
-    for part in key.split("."):
-        entry = getattr(entry, part)
-    return entry
-
-
 @pytest.mark.parametrize("name", PRINTED)
 def test_printed_values(name: str, studies: dict[str, Study]) -> None:
     entry = (studies["paper"].pretrainings | studies["paper"].experiments)[name]
@@ -292,41 +237,6 @@ def test_ensembles_of_the_inference_free_paper(studies: dict[str, Study]) -> Non
     assert found["ms-marco-minilm-l6-raw"].normalisation == "none"
 
 
-def test_rows_at_paper_scale_say_what_is_assumed(studies: dict[str, Study]) -> None:
-    study = studies["paper"]
-    unstated = {"warmup_steps", "weight_decay", "regulariser.warmup_steps", "regulariser.reduction"}
-    assert unstated <= study.experiments["ours"].assumed.keys() & study.pretrainings["pre-idf"].assumed.keys()
-    for name in ROWS.values():
-        assert study.experiments[name].assumed, name
-    assert specs.trained_facts(study, "models/selfdistil/seed-0")["assumed"]["training_set"]
-
-
-GUESSED = {
-    "ours-without-idf": {"regulariser.lambda_d"},
-    "doc-distill": {"regulariser.lambda_d"},
-    "pre-infonce": {"temperature", "infonce_weight"},
-    "splade-doc": {"queries_per_step", "regulariser.lambda_d"},
-    "splade-max": {"queries_per_step", "regulariser.lambda_d"},
-    "distilsplade-max": {"queries_per_step", "regulariser.lambda_d"},
-}
-
-
-@pytest.mark.parametrize("scale", ["one-gpu", "paper"])
-@pytest.mark.parametrize("name", GUESSED)
-def test_guessed_values_are_marked(name: str, scale: str, studies: dict[str, Study]) -> None:
-    assert GUESSED[name] <= (studies[scale].pretrainings | studies[scale].experiments)[name].assumed.keys()
-
-
-def test_one_row_has_a_released_one_gpu_recipe(studies: dict[str, Study]) -> None:
-    """The batch of the others is taken over from it."""
-    found = studies["one-gpu"].experiments
-    marks = {
-        name: found[name].assumed["queries_per_step"] for name in ("splade", "distilmse", "cocondenser-selfdistil")
-    }
-    assert len(set(marks.values())) == 1
-    assert found["cocondenser-ensembledistil"].assumed["queries_per_step"] == "released monogpu config"
-
-
 @pytest.mark.parametrize("scale", ["one-gpu", "paper"])
 def test_siamese_teachers_read_as_much_as_their_student(scale: str, studies: dict[str, Study]) -> None:
     study = studies[scale]
@@ -336,37 +246,6 @@ def test_siamese_teachers_read_as_much_as_their_student(scale: str, studies: dic
         teachers = [study.teachers[teacher] for teacher in study.ensembles[student.ensemble].teachers]
         siamese = [teacher for teacher in teachers if isinstance(teacher, DenseTeacher | SparseTeacher)]
         assert {teacher.max_length for teacher in siamese} == {student.document_length}
-
-
-def marks_of(entry: dict[str, Any], scale: str) -> set[str]:
-    scaled = entry.get("scales", {}).get(scale) or {}
-    return {*entry.get("assumed", {}), *scaled.get("assumed", {})}
-
-
-@pytest.mark.parametrize("scale", SCALES)
-def test_a_changed_value_does_not_keep_the_mark_of_its_base(scale: str, studies: dict[str, Study]) -> None:
-    study = studies[scale]
-    written: dict[str, Any] = {}
-    for preset in PRESETS:
-        content = yaml.safe_load((CONFIG / "papers" / f"{preset}.yaml").read_text())
-        written |= content.get("pretrainings", {}) | content.get("experiments", {})
-    trained = dict(study.pretrainings) | dict(study.experiments)
-    derived = [name for name, entry in written.items() if name in trained and entry.get("extends") in trained]
-    for name in derived:
-        entry, base = trained[name], trained[written[name]["extends"]]
-        inherited = entry.assumed.keys() - marks_of(written[name], scale)
-        assert [key for key in inherited if value(entry, key) != value(base, key)] == [], name
-
-
-@pytest.mark.parametrize("scale", ["one-gpu", "paper"])
-def test_the_follow_up_says_what_is_its_own(scale: str, studies: dict[str, Study]) -> None:
-    """2504.14839 states none of what 2411.04403 does."""
-    ours = studies[scale].experiments["ours"].assumed
-    for name in ("l0-mask", "l0-double-log", "l0-mask-double-log"):
-        marks = studies[scale].experiments[name].assumed
-        assert {"ensemble", "training_set", "start", "steps", "queries_per_step", "learning_rate"} <= marks.keys()
-        for key in ("queries_per_step", "documents_per_query", "query_length", "training_set", "warmup_steps"):
-            assert marks[key] != ours[key]
 
 
 @pytest.mark.parametrize("scale", ["one-gpu", "paper"])
