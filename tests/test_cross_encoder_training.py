@@ -14,12 +14,15 @@ from trained import timeless
 from sparsemill.data.candidates import Candidate, write_candidates
 from sparsemill.data.collection import Document, Qrel, Query, write_collection
 from sparsemill.errors import UserError
+from sparsemill.losses.pairs import pair_loss
 from sparsemill.models import attention as attention_module
 from sparsemill.study.models import CrossEncoderTeacher, CrossEncoderTraining
 from sparsemill.teachers.cross_encoder import CrossEncoder
 from sparsemill.tracking.points import record_points
 from sparsemill.training import cross_encoder as cross_encoder_module
-from sparsemill.training.cross_encoder import LossRecorder, _arguments, pair_loss, train_cross_encoder
+from sparsemill.training import pair_trainer
+from sparsemill.training.cross_encoder import train_cross_encoder
+from sparsemill.training.pair_trainer import LossRecorder, pair_arguments
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +177,7 @@ def test_a_gradient_that_is_not_finite_spoils_no_parameter(
         found = pair_loss(scores, loss=loss)
         return found + torch.sqrt(0 * scores.sum()) if next(steps) == 6 else found
 
-    monkeypatch.setattr(cross_encoder_module, "pair_loss", broken)
+    monkeypatch.setattr(pair_trainer, "pair_loss", broken)
     with pytest.raises(UserError, match=r"^step 6: the gradient is not finite \(gradient_norm is nan\)"):
         run(inputs, tmp_path)
     assert not (tmp_path / "out" / "model").exists()
@@ -185,7 +188,7 @@ def test_of_several_gpus_a_process_uses_one(inputs: Any, tmp_path: Path, request
     request.getfixturevalue("two_gpus")
     run(inputs, tmp_path / "two")
     assert weights(tmp_path / "one") == weights(tmp_path / "two")
-    assert _arguments(recipe(inputs[2]), state=tmp_path, device="cpu").n_gpu == 2
+    assert pair_arguments(recipe(inputs[2]), state=tmp_path, device="cpu").n_gpu == 2
 
 
 def test_mistakes(inputs: Any, tmp_path: Path) -> None:
