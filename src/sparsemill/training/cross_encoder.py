@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from sparsemill.errors import UserError
 from sparsemill.files import read_json
 from sparsemill.models.attention import use_lean_attention
 from sparsemill.models.buffers import refill_buffers
@@ -18,10 +17,11 @@ from sparsemill.study.models import CrossEncoderTraining
 from sparsemill.teachers.dense import keep_layers
 from sparsemill.training.checkpoints import last_checkpoint
 from sparsemill.training.data import TrainingData, load_data
+from sparsemill.training.loading import schedule_of
 from sparsemill.training.metrics import Stream, last_record, truncate_records
 from sparsemill.training.pair_trainer import LossRecorder, PairTrainer, pair_arguments
 from sparsemill.training.processes import on_one_gpu
-from sparsemill.training.schedule import Record, Schedule
+from sparsemill.training.schedule import Record
 from sparsemill.training.trainer import make_deterministic
 
 
@@ -55,21 +55,6 @@ def _collate(data: TrainingData, tokenizer: Any, *, max_length: int) -> Callable
     return collate
 
 
-def _schedule(spec: CrossEncoderTraining, data: TrainingData) -> Schedule:
-    if len(data.rows) < spec.queries_per_step:
-        raise UserError(
-            f"training set {spec.training_set}: {len(data.rows)} queries are fewer than queries_per_step "
-            f"({spec.queries_per_step})"
-        )
-    return Schedule(
-        data.positives,
-        data.negatives,
-        records=spec.steps * spec.queries_per_step,
-        documents_per_query=spec.documents_per_query,
-        seed=spec.seed,
-    )
-
-
 def train_cross_encoder(
     spec: CrossEncoderTraining,
     *,
@@ -100,7 +85,7 @@ def train_cross_encoder(
     """
     make_deterministic(spec.seed)
     data = load_data(collection, candidates, cache=state / "texts")
-    schedule = _schedule(spec, data)
+    schedule = schedule_of(spec, data, seed=spec.seed)
     model, tokenizer = _start(spec)
     use_fast_linear(model, fast=device == "cpu")
     use_lean_attention(model, lean=device == "cpu")

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch.utils.data import Dataset
 
 from sparsemill.errors import UserError
-from sparsemill.study.models import Ensemble, Training
+from sparsemill.study.models import CrossEncoderTraining, Ensemble, Training
 from sparsemill.teachers.cache import load_embeddings
 from sparsemill.training.data import CandidateTargets, InBatchTargets, SetData, Targets, TrainingData, load_data
 from sparsemill.training.files import SetFiles
@@ -23,7 +23,12 @@ def load_targets(spec: Training, data: SetData, files: SetFiles, *, ensemble: En
     return CandidateTargets(data, files.targets)
 
 
-def _schedule(spec: Training, data: SetData, seed: int) -> Schedule:
+def schedule_of(spec: Training | CrossEncoderTraining, data: SetData, *, seed: int) -> Schedule:
+    """The queries and documents of every step.
+
+    Raises:
+        UserError: fewer queries than a step takes.
+    """
     if len(data.rows) < spec.queries_per_step:
         raise UserError(
             f"training set {data.table.file.parent.name}: {len(data.rows)} queries are fewer than queries_per_step "
@@ -40,7 +45,7 @@ def _schedule(spec: Training, data: SetData, seed: int) -> Schedule:
 
 def _mixture(spec: Training, data: Sequence[SetData], weights: Sequence[float], seed: int) -> MixtureSchedule:
     return MixtureSchedule(
-        [_schedule(spec, part, seed) for part in data],
+        [schedule_of(spec, part, seed=seed) for part in data],
         shifts(data),
         drawn=draw_sets(weights, steps=spec.steps, seed=seed),
         queries_per_step=spec.queries_per_step,
@@ -69,6 +74,6 @@ def load_sets(
     pairs = zip(data, sets, strict=True)
     targets = [load_targets(spec, *pair, ensemble=ensemble) for pair in pairs] if ensemble is not None else []
     if len(data) == 1:
-        return data[0], targets[0] if targets else None, _schedule(spec, data[0], seed)
+        return data[0], targets[0] if targets else None, schedule_of(spec, data[0], seed=seed)
     mixed = MixtureTargets(targets, shifts(data)) if targets else None
     return join_data(data), mixed, _mixture(spec, data, [files.weight for files in sets], seed)
