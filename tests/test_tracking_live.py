@@ -14,6 +14,7 @@ from sparsemill.errors import UserError
 from sparsemill.files import canonical_json, text_hash, write_json
 from sparsemill.job import Job, main
 from sparsemill.tracking.live import LiveRun, open_stream
+from sparsemill.tracking.report import main as log_html
 from sparsemill.tracking.store import create_store, open_store
 
 
@@ -96,6 +97,20 @@ def test_a_training_job_streams_into_the_run_that_publish_adopts(world: World, m
     monkeypatch.setenv("SPARSEMILL_STORE", "")
     open_stream(job)(CURVE[1])
     assert len(at_exit) == 1
+
+
+def test_a_study_may_keep_its_runs_in_the_shared_experiment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_exit: list[Callable[[], None]] = []
+    monkeypatch.setattr("atexit.register", at_exit.append)
+    monkeypatch.setenv("SPARSEMILL_STORE", str(STORE))
+    create_store(STORE, {"uri": "", "experiments": ["shared"], "root": "results/mlflow"})
+    key = "models/ours/seed-0"
+    open_stream(Job("finetune", key, dict(TRAINING), {}, Path("out"), Path("state"), 1))(CURVE[0])
+    at_exit[0]()
+    assert by_key(open_store(STORE))[key].data.metrics == {"loss": 1.0, "flops": 0.1}
+    Path("report.html").write_text("<html>")
+    assert log_html(["report.html", "--results", str(STORE.parent)]) == 0
+    assert "report" in by_key(open_store(STORE))
 
 
 @pytest.mark.parametrize(("broken", "status"), [(False, "FINISHED"), (True, "FAILED")])

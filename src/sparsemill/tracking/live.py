@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from sparsemill import manifest
-from sparsemill.files import canonical_json, read_json, text_hash
+from sparsemill.files import canonical_json, text_hash
 from sparsemill.job import Job
-from sparsemill.tracking.names import SHARED, address, experiment_of, parameters
+from sparsemill.tracking.names import address, experiment_of, parameters
 from sparsemill.tracking.points import Point, record_points
 from sparsemill.tracking.runs import LIVE, history, write_batch
-from sparsemill.tracking.store import NAME, Store, failure, open_store
+from sparsemill.tracking.store import NAME, Store, failure, open_store, study_experiment
 
 logger = logging.getLogger("sparsemill.tracking")
 
@@ -39,8 +39,7 @@ def open_stream(job: Job) -> Callable[[dict[str, float]], None]:
         logger.info("tracking: there is no store yet, so no live curves; publish adds them later")
         return _ignore
     at = address(job.key)
-    named = [name for name in read_json(folder / NAME)["experiments"] if name != SHARED]
-    experiment = experiment_of(at, named[0])
+    experiment = experiment_of(at, study_experiment(folder))
     run = LiveRun.start(folder, experiment=experiment, key=job.key, run_name=at.run_name, spec=job.spec)
     if run is None:
         return _ignore

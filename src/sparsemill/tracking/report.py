@@ -6,10 +6,9 @@ import sys
 from pathlib import Path
 
 from sparsemill.errors import UserError
-from sparsemill.files import file_hash, read_json
-from sparsemill.tracking.names import SHARED
+from sparsemill.files import file_hash
 from sparsemill.tracking.runs import Index, search, write_batch
-from sparsemill.tracking.store import NAME, Store, failure, open_store
+from sparsemill.tracking.store import Store, failure, open_store, study_experiment
 
 KEY = "report"
 
@@ -42,8 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         if not given.report.is_file():
             raise UserError(f"{given.report}: no such file; make it with `snakemake --report {given.report}`")
         folder = given.results / "store"
-        names = [name for name in read_json(folder / NAME)["experiments"] if name != SHARED]
-        log_report(open_store(folder), names[0], given.report)
+        log_report(open_store(folder), study_experiment(folder), given.report)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

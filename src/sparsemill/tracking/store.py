@@ -103,6 +103,16 @@ def write_store(folder: Path, *, uri: str, experiments: Iterable[str], root: str
     return path
 
 
+def study_experiment(folder: Path) -> str:
+    """The MLflow experiment of the study's own runs, which may be the shared one.
+
+    Raises:
+        UserError: `store.json` is missing or broken.
+    """
+    own = [str(name) for name in read_json(folder / NAME)["experiments"] if name != SHARED]
+    return own[0] if own else SHARED
+
+
 def create_store(folder: Path, spec: dict[str, Any]) -> None:
     """Write `store.json` and create the store; one that is out of reach is a warning.
 
