@@ -114,6 +114,20 @@ def test_the_report_is_logged_once(world: World) -> None:
     assert len(all_runs(store)) == 1
 
 
+def test_a_report_that_was_cut_off_takes_up_its_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("report.html").write_text("<html>")
+    store = open_store(STORE)
+
+    def fail(*arguments: Any) -> None:
+        raise ConnectionError("gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(MlflowClient, "log_artifact", fail)
+        with pytest.raises(ConnectionError):
+            log_report(store, "demo", Path("report.html"))
+    assert [*all_runs(store)] == [log_report(store, "demo", Path("report.html"))]
+
+
 def test_large_files_are_listed_and_small_ones_uploaded(world: World, tmp_path: Path) -> None:
     publication = publish_all(world.build())
     client = open_store(STORE).client

@@ -19,10 +19,12 @@ def log_report(store: Store, experiment: str, path: Path) -> str:
     The same report again writes nothing.
     """
     content = file_hash(path)[:16]
-    known = Index.of(search(store, experiment)).complete.get(KEY)
+    index = Index.of(search(store, experiment))
+    known = index.complete.get(KEY)
     if known is not None and known.data.tags["content"] == content:
         return str(known.info.run_id)
-    run = known or store.client.create_run(store.experiment(experiment), run_name=KEY, tags={"key": KEY})
+    begun = [known] if known is not None else index.drafts.get(KEY, [])
+    run = begun[0] if begun else store.client.create_run(store.experiment(experiment), run_name=KEY, tags={"key": KEY})
     run_id: str = run.info.run_id
     store.client.log_artifact(run_id, str(path))
     note = f"The HTML report with tables, figures and provenance: *Artifacts*, `{path.name}`; download it and open it."
