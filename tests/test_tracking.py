@@ -18,6 +18,7 @@ from tracked import (
     renamer,
 )
 
+from sparsemill import manifest
 from sparsemill.tracking.read import read_frame
 from sparsemill.tracking.report import log_report
 from sparsemill.tracking.store import open_store
@@ -181,6 +182,22 @@ def test_more_stages_extend_a_parent(world: World) -> None:
     second = publish_all(folders)
     assert first.runs["systems/ours/seed-0"].run_id == second.runs["systems/ours/seed-0"].run_id
     assert by_key(open_store(STORE))["systems/ours/seed-0"].data.metrics["pydocs.FLOPS"] == 0.1 + 0.2
+
+
+def test_a_retriever_shows_the_engine_that_counts_now(world: World) -> None:
+    folders = world.build()
+    for engine, value in (("lucene", 0.7123456789012345), ("exact", 0.72), ("lucene", 0.7123456789012345)):
+        publish_all(folders, engines={"ours": engine})
+        assert by_key(open_store(STORE))["systems/ours/seed-0"].data.metrics["pydocs.nDCG_10"] == value
+
+
+def test_the_cost_of_a_stage_is_that_of_its_files_also_if_they_are_older(world: World) -> None:
+    folders = world.build()
+    publish_all(folders)
+    described = manifest.read(Path("results/tables/main"))
+    manifest.write(Path("results/tables/main"), described | {"wall_seconds": 1.5})
+    publish_all(folders)
+    assert by_key(open_store(STORE))["tables/main"].data.metrics["wall_seconds"] == 1.5
 
 
 def test_a_deleted_store_is_rebuilt_the_same(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from sparsemill.tracking.models import TAG as MODEL
 from sparsemill.tracking.models import is_model, log_model, usage
 from sparsemill.tracking.names import SHARED, experiment_of
 from sparsemill.tracking.notes import CONTENT, Link, stage_note, table_rows
-from sparsemill.tracking.runs import PARTIAL, Index, missing_tags, same_value, search, write_batch
+from sparsemill.tracking.runs import PARTIAL, Index, later, missing_tags, same_value, search, write_batch
 from sparsemill.tracking.settings import Settings
 from sparsemill.tracking.store import KIND, TRAINING, Store, failure
 from sparsemill.tracking.systems import TRAIN, describe_system, stages_of
@@ -142,7 +142,7 @@ class Publisher:
             upload(self.store, run.info.run_id, artefact, limit=self._limit)
         if points or changed:
             self._written = True
-            write_batch(self.store, run.info.run_id, points=points, tags=changed)
+            write_batch(self.store, run.info.run_id, points=[*later(self.store, run, points)], tags=changed)
         self._supersede_others(artefact, run.info.run_id)
 
     def _new(self, artefact: Artefact, old: Any, parent: Any) -> str:
@@ -228,14 +228,16 @@ class Publisher:
                 self.store.client.set_tag(run.info.run_id, _PARENT, run_id)
         rows = self.settings.rows.get(at.system, [])
         model = f"models/{at.system}/{at.variant}"
-        curves = [point for other in self.artefacts if other.key == model for point in other.curves()]
+        trained = [point for other in self.artefacts if other.key == model for point in other.curves()]
         engine = self.settings.engines.get(at.system, "")
-        system = describe_system(at, stages, engine=engine, rows=rows, tables=self._tables(), curves=curves)
+        system = describe_system(at, stages, engine=engine, rows=rows, tables=self._tables(), curves=trained)
         system.tags.update(self._sweeps(artefact))
         # Of a curve MLflow gives the last point.
         last = {point.name: point.value for point in system.points}
         changed = {name for name, value in last.items() if not same_value(parent.data.metrics.get(name), value)}
-        points = [point for point in system.points if point.name in changed]
+        curves = [point for point in system.points if point.name in changed and point.name.startswith(TRAIN)]
+        single = [point for point in system.points if point.name in changed and not point.name.startswith(TRAIN)]
+        points = [*later(self.store, parent, single), *curves]
         parameters = {name: value for name, value in system.parameters.items() if name not in parent.data.params}
         tags = missing_tags(parent, system.tags)
         if points or parameters or tags:

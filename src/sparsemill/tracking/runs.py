@@ -100,6 +100,16 @@ def same_value(stored: float | None, value: float) -> bool:
     return stored == min(max(value, -bound), bound) or (math.isnan(stored) and math.isnan(value))
 
 
+def later(store: Store, run: Any, points: Iterable[Point]) -> Iterator[Point]:
+    """Points that replace what a run has: of one step MLflow shows the value with the last time, whenever it came."""
+    for point in points:
+        if point.name not in run.data.metrics:
+            yield point
+            continue
+        known = [old.timestamp for old in store.client.get_metric_history(run.info.run_id, point.name)]
+        yield point._replace(time=max(point.time, *(time + 1 for time in known)))
+
+
 def missing_tags(run: Any, tags: Mapping[str, str]) -> dict[str, str]:
     """Those of `tags` that the run does not have so."""
     return {name: value for name, value in tags.items() if run.data.tags.get(name) != value}
