@@ -66,7 +66,7 @@ class Publisher:
         self._attempt(self._describe_experiment)
 
     def _attempt(self, action: Callable[[], None]) -> None:
-        """One artefact that MLflow refuses does not keep back the others; a store that is gone is given up."""
+        """Artefacts that MLflow refuses do not keep back the others; a store that is gone is given up."""
         if self._failures >= _FAILURES:
             return
         try:
@@ -164,6 +164,7 @@ class Publisher:
         self._supersede_others(artefact, run_id)
         self.store.client.set_terminated(run_id, "FINISHED", artefact.end)
         self.store.client.set_tag(run_id, "content", artefact.content)
+        self._failures = 0  # the store is there
         return run_id
 
     def _rename(self, run: Any, artefact: Artefact) -> None:
