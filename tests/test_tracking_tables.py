@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 from tracked import (
     SPEC,
     STORE,
@@ -18,6 +19,7 @@ from tracked import (
 from sparsemill.errors import UserError
 from sparsemill.files import write_json
 from sparsemill.tracking.publish import publish
+from sparsemill.tracking.retry import due_attempt
 from sparsemill.tracking.store import open_store
 
 
@@ -66,6 +68,23 @@ def test_command_lines_from_artefacts_to_verified_tables(world: World) -> None:
     assert (report["equal"], report["rows"], len(report["tables"])) == (True, 12, 4)
     assert "0.712" in (tables / "table.md").read_text()
     assert script("publish", {**SPEC, "rows": 1}, "published", store=STORE, artefacts=folders) == 2
+
+
+def test_a_summary_that_failed_is_due_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folders, published = world.build(), Path("results/published")
+
+    def fail(*arguments: Any) -> None:
+        raise ConnectionError("gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(MlflowClient, "set_experiment_tag", fail)
+        assert script("publish", SPEC, "published", store=STORE, artefacts=folders) == 0
+    assert "what sums up the artefacts is not in MLflow (ConnectionError: gone)" in caplog.text
+    assert due_attempt(published, {"SPARSEMILL_INVOCATION": "next"}) == "next"
+    assert script("publish", SPEC, "published", store=STORE, artefacts=folders) == 0
+    assert due_attempt(published, {"SPARSEMILL_INVOCATION": "next"}) == ""
 
 
 def test_tables_from_a_store_that_was_moved_are_those_from_files(

@@ -14,6 +14,7 @@ def run(job: Job) -> None:
     write_json(job.out / "receipts.json", publication.as_json())
     job.facts["published"] = len(publication.runs)
     job.facts["pending"] = len(publication.pending)
+    job.facts["failure"] = publication.reason
 
 
 if __name__ == "__main__":

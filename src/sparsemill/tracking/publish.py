@@ -65,10 +65,6 @@ def publish(folders: Sequence[Path], store_folder: Path, spec: dict[str, Any]) -
     runs = publisher.receipts if publisher else {}
     pending = sorted({artefact.key for artefact in artefacts} - runs.keys())
     if reason:
-        logger.warning(
-            "tracking: %d of %d artefacts are not in MLflow (%s); the next publish catches up",
-            len(pending),
-            len(artefacts),
-            reason,
-        )
+        lacking = f"{len(pending)} of {len(artefacts)} artefacts are" if pending else "what sums up the artefacts is"
+        logger.warning("tracking: %s not in MLflow (%s); the next publish catches up", lacking, reason)
     return Publication(dict(sorted(runs.items())), pending, reason)

@@ -11,11 +11,12 @@ def due_attempt(published: Path, environment: Mapping[str, str]) -> str:
     """The name of the attempt at publishing that is due; another name than the last one's runs the rule again.
 
     Args:
-        published: the folder of the last attempt, if there was one; its manifest counts what it left pending.
+        published: the folder of the last attempt, if there was one; its manifest says whether something failed.
         environment: `SPARSEMILL_INVOCATION` names a new attempt.
     """
     try:
         facts = json.loads((published / manifest.NAME).read_text(encoding="utf-8"))["facts"]
     except (OSError, ValueError, KeyError):
         return ""
-    return environment["SPARSEMILL_INVOCATION"] if facts.get("pending") else str(facts.get("attempt", ""))
+    due = facts.get("pending") or facts.get("failure")
+    return environment["SPARSEMILL_INVOCATION"] if due else str(facts.get("attempt", ""))
