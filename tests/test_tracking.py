@@ -200,6 +200,18 @@ def test_the_cost_of_a_stage_is_that_of_its_files_also_if_they_are_older(world: 
     assert by_key(open_store(STORE))["tables/main"].data.metrics["wall_seconds"] == 1.5
 
 
+def test_a_training_set_may_have_the_name_of_a_retriever(world: World) -> None:
+    place = {"system": "bm25", "variant": "fixed", "collection": ""}
+    counts = {"training_pairs.json": {"training tuples": 5}}
+    publication = publish_all([*world.build(), world.add("training_pairs/bm25", place, counts)])
+    assert not publication.reason
+    runs = by_key(open_store(STORE))
+    assert runs["systems/bm25/fixed"].data.metrics.keys() == {
+        *("pydocs.nDCG_10", "pydocs.R_rel_2__100", "pydocs.latency_per_BM25")
+    }
+    assert "mlflow.parentRunId" not in runs["training_pairs/bm25"].data.tags
+
+
 def test_a_deleted_store_is_rebuilt_the_same(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folders = world.build()
     first = publish_all(folders)

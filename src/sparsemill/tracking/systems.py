@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sparsemill.files import canonical_json, text_hash
-from sparsemill.tracking.names import ASSUMED, Address, metric_name
+from sparsemill.tracking.names import ASSUMED, Address, address, metric_name
 from sparsemill.tracking.notes import CONTENT, Link, system_note
 from sparsemill.tracking.points import Point
 
@@ -32,9 +32,8 @@ class System(NamedTuple):
 
 def stages_of(runs: Iterable[Any], at: Address) -> list[Any]:
     """The stage runs of a system and variant, sorted by key."""
-    wanted = ("stage", at.system, at.variant)
-    found = [run for run in runs if tuple(run.data.tags.get(tag) for tag in ("level", "system", "variant")) == wanted]
-    return sorted(found, key=lambda run: str(run.data.tags["key"]))
+    keyed = {str(run.data.tags["key"]): run for run in runs}
+    return [run for key, run in sorted(keyed.items()) if address(key).parent_key == at.parent_key]
 
 
 def describe_system(
