@@ -76,6 +76,15 @@ def test_publish_makes_nested_runs_with_everything(world: World) -> None:
     assert rows.to_dict("list") == {"system": ["ours"], "nDCG@10": [0.5]}
 
 
+def test_names_in_a_table_stay_as_they_are(world: World) -> None:
+    rows = "system,label,nDCG@10,nDCG@10 marks\nnull,0.10,0.5,\n007,NA,,a\n"
+    table = world.add("tables/names", {}, {"table.md": "", "table.csv": rows})
+    publication = publish_all([table])
+    store = open_store(STORE)
+    path = store.client.download_artifacts(publication.runs["tables/names"].run_id, "table.json")
+    assert json.loads(Path(path).read_text())["data"] == [["null", "0.10", 0.5, None], ["007", "NA", None, "a"]]
+
+
 def test_the_experiment_says_where_to_click(world: World) -> None:
     folders = world.build()
     publish_all(folders, sweeps={"weights": ["ours"]})

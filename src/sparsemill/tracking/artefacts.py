@@ -32,6 +32,8 @@ from sparsemill.tracking.points import Point, is_number, record_points
 TABLE = "table.json"
 TABLES = {"tables": "table.csv", "tidy": "results.csv"}
 """Heads of artefacts whose rows are logged as a table, and the file that holds them."""
+_NAMES = ("label", "system", "variant", "collection", "engine", "measure", "source")
+"""Columns of these tables that hold text, whatever it looks like."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,9 @@ class Artefact:
             return None
         import pandas as pd
 
-        text: str = pd.read_csv(self.folder / name).to_json(orient="split", index=False, date_format="iso")
+        # A name may be `NA`, `null` or `2024`.
+        frame = pd.read_csv(self.folder / name, dtype=dict.fromkeys(_NAMES, str), keep_default_na=False, na_values=[""])
+        text: str = frame.to_json(orient="split", index=False, date_format="iso")
         return text
 
     @property
