@@ -8,6 +8,7 @@ from typing import Any
 import mlflow
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 from sentence_transformers.sparse_encoder import SparseEncoder
 from tiny import WORDS, idf_table, save_language_model
 from tracked import SPEC, STORE
@@ -74,6 +75,18 @@ def test_a_small_model_is_uploaded_and_encodes_without_its_folder(trained: Path)
     exec(compile(snippet, "note", "exec"), {})
     with pytest.raises(Exception, match="give query or document"):
         model.predict(pd.DataFrame({"text": ["a"], "kind": ["passage"]}))
+
+
+def test_a_model_that_was_cut_off_is_completed(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> None:
+        raise ConnectionError("gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(MlflowClient, "log_model_artifacts", fail)
+        assert publish([trained], STORE, {**SPEC, "upload_mib": 5}).reason == "ConnectionError: gone"
+    run, store = published(trained, 5), open_store(STORE)
+    (model,) = store.client.search_logged_models([*store.experiments.values()])
+    assert (model.model_id, str(model.status)) == (run.data.tags["model_id"], "READY")
 
 
 def test_a_large_model_is_logged_by_path_and_hash(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

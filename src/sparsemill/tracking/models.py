@@ -71,7 +71,7 @@ def _requirements(versions: dict[str, str]) -> list[str]:
 
 
 def log_model(store: Store, run: Any, artefact: Artefact, *, limit: int) -> str:
-    """Log the retriever of a training's run, once, and return its model id."""
+    """Log the retriever of a training's run, once, and return its model id; one that was cut off is completed."""
     from mlflow.entities import LoggedModelOutput
 
     run_id, known = run.info.run_id, run.data.tags.get(TAG)
@@ -80,8 +80,14 @@ def log_model(store: Store, run: Any, artefact: Artefact, *, limit: int) -> str:
     at = artefact.address
     name = (at.system_name if at.system else at.run_name).replace(".", "_").replace("/", " ")
     spec_hash = {"spec_hash": artefact.manifest["spec_hash"], "content": artefact.content}
-    model = store.client.create_logged_model(
-        run.info.experiment_id, name=name, source_run_id=run_id, tags=spec_hash, model_type="SparseEncoder"
+    experiment = run.info.experiment_id
+    begun = store.client.search_logged_models([experiment], filter_string=f"source_run_id = '{run_id}'")
+    model = (
+        begun[0]
+        if begun
+        else store.client.create_logged_model(
+            experiment, name=name, source_run_id=run_id, tags=spec_hash, model_type="SparseEncoder"
+        )
     )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / _FOLDER
