@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from configs import told
 
 from sparsemill.errors import UserError
 from sparsemill.tables import collect
@@ -53,17 +54,31 @@ def test_circumstances_are_those_of_the_tables() -> None:
     assert set(CIRCUMSTANCES) == collect._CIRCUMSTANCES
 
 
-def test_the_description_of_a_store_holds_no_absolute_path_and_no_password(tmp_path: Path) -> None:
+def test_the_description_of_a_store_holds_no_absolute_path(tmp_path: Path) -> None:
     write_store(tmp_path, uri="", experiments=["b", "a", "a"], root="results/mlflow")
     described = json.loads((tmp_path / "store.json").read_text())
     uri = "sqlite:///results/mlflow/mlflow.db"
     assert described == {"uri": uri, "experiments": ["a", "b", "shared"], "root": "results/mlflow"}
-    with pytest.raises(UserError, match="MLFLOW_TRACKING_PASSWORD"):
-        write_store(tmp_path, uri="https://me:secret@host", experiments=[], root="r")
-    with pytest.raises(UserError, match="give http"):
-        write_store(tmp_path, uri="./mlruns", experiments=[], root="r")
     with pytest.raises(UserError, match="lacks experiments, root"):
         create_store(tmp_path, {"uri": ""})
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("https://me:secret@host", "MLFLOW_TRACKING_PASSWORD"),
+        ("https://secret@host", "MLFLOW_TRACKING_PASSWORD"),
+        ("postgresql://me:secret@host/db", "PGPASSWORD"),
+        ("postgresql://host/db?user=me&password=secret", "PGPASSWORD"),
+        ("ftp://me:secret@host", "holds a password"),
+        ("http://[host", "no URI"),
+        ("./mlruns", "give http"),
+    ],
+)
+def test_an_address_that_is_none_or_tells_a_secret_is_refused_with_the_config(uri: str, message: str) -> None:
+    refused = told(tracking={"uri": uri})
+    assert message in refused
+    assert "secret" not in refused
 
 
 def test_a_moved_results_folder_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from sparsemill.study.models import (
 from sparsemill.study.sharing import check_shared_models
 from sparsemill.study.specs import index_spec, retrievers
 from sparsemill.study.sweep_points import sweep_points
+from sparsemill.tracking.store import check_uri
 
 SYSTEM = "experiment, released checkpoint, teacher or ensemble"
 ENCODED = "experiment or released checkpoint"
@@ -256,5 +257,7 @@ def check_references(study: Study) -> None:
         for name, spec in getattr(study, section).items():
             _check_training(f"{section}.{name}", spec, study)
     check_shared_models(study)
+    if study.tracking.uri:
+        check_uri(study.tracking.uri)
     check_cycles(study)
     check_measures(study)

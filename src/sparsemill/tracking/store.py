@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from sparsemill.errors import UserError
 from sparsemill.files import read_json, write_json
@@ -21,6 +21,7 @@ NAME = "store.json"
 DATABASE = "mlflow.db"
 _SQLITE = "sqlite:///"
 _SERVERS = ("http", "https")
+_CREDENTIALS = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (a database's driver has its own, as PGPASSWORD)"
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 # MLflow's defaults wait for minutes on a server that is down; a job must not.
@@ -76,15 +77,18 @@ def check_uri(uri: str) -> None:
     """Refuse what MLflow cannot use and what would leak.
 
     Raises:
-        UserError: an unknown kind of URI, or one that holds a password.
+        UserError: an unknown kind of URI, or one that holds a password or token.
     """
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise UserError(f"tracking.uri is no URI: {error}") from None
+    if parts.password is not None or "password" in parse_qs(parts.query):
+        raise UserError(f"tracking.uri holds a password; remove it and set {_CREDENTIALS}")
+    if parts.scheme in _SERVERS and parts.username is not None:
+        raise UserError(f"tracking.uri holds a user or a token; remove it and set {_CREDENTIALS}")
     if parts.scheme.split("+")[0] not in (*_SERVERS, *_DATABASES):
         raise UserError(f"tracking.uri {uri!r}: give http(s)://..., a database URI, or nothing for SQLite")
-    if parts.password is not None:
-        raise UserError(
-            "tracking.uri holds a password; remove it and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-        )
 
 
 def write_store(folder: Path, *, uri: str, experiments: Iterable[str], root: str) -> Path:
