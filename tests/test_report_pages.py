@@ -1,5 +1,6 @@
 """The report's own pages: costs, provenance, collections, front; and which queries are extreme."""
 
+import re
 from typing import Any
 
 from docutils.core import publish_parts
@@ -59,13 +60,19 @@ def test_durations_and_sizes() -> None:
 
 def test_provenance_links_inputs_and_warns() -> None:
     text = provenance_page.page(MANIFESTS)
-    assert '<a href="#collections-a"><code>collections/a</code></a>' in text
-    assert 'id="collections-a"' in text
+    assert '<a href="#collections/a"><code>collections/a</code></a>' in text
+    assert 'id="collections/a"' in text
     assert "uncommitted changes" in text
     assert "come from 2 states of the code" in text
     assert "&lt;b&gt;" in text
     assert "<b>" not in text
     assert "come from" not in provenance_page.page(MANIFESTS[:1])
+
+
+def test_names_that_are_alike_have_places_of_their_own() -> None:
+    keys = ["targets/a-b/c", "targets/a/b-c", "targets/a.b/c"]
+    text = provenance_page.page([manifest(key, "aggregate", 1.0) for key in keys])
+    assert len(set(re.findall(r' id="(.*?)"', text))) == len(keys)
 
 
 def record(system: str, seed: int | None, engine: str, measure: str, value: float, collection: str = "a") -> Record:

@@ -3,7 +3,9 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from typing import Any
+from urllib.parse import quote
 
 from sparsemill.tables.web import Column, Raw, code, document, folded, heading, listing, table
 
@@ -62,7 +64,7 @@ def _artefact(described: Manifest, keys: Mapping[str, str]) -> Raw:
     return folded(
         Raw(f"{code(key)} {described['stage']}"),
         # Inside, so that a link to it opens the fold.
-        Raw(f'<span class="anchor" id="{_anchor(key)}"></span>'),
+        Raw(f'<span class="anchor" id="{escape(key)}"></span>'),
         Raw(f"<p>{code(told)}</p>"),
         listing(json.dumps(described["spec"], indent=1, sort_keys=True, ensure_ascii=False)),
         table([Column("input"), Column("artefact"), Column("content")], inputs) if inputs else "",
@@ -70,9 +72,5 @@ def _artefact(described: Manifest, keys: Mapping[str, str]) -> Raw:
     )
 
 
-def _anchor(key: str) -> str:
-    return "".join(character if character.isalnum() else "-" for character in key)
-
-
 def _link(key: str) -> Raw:
-    return Raw(f'<a href="#{_anchor(key)}">{code(key)}</a>')
+    return Raw(f'<a href="#{quote(key)}">{code(key)}</a>')
