@@ -148,6 +148,14 @@ def test_latex_is_balanced_and_escaped(table: Layout) -> None:
     assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {3}
 
 
+def test_a_latex_row_that_starts_as_an_option_is_none(table: Layout) -> None:
+    first, second, *_ = table.lines
+    lines = [first._replace(label="[1] BM25"), second._replace(label="*X")]
+    text = latex(table._replace(lines=lines))
+    assert "\n{}[1] BM25 & " in text
+    assert "\n{}*X " in text
+
+
 class _Balance(HTMLParser):
     VOID = frozenset({"meta", "br"})
 

@@ -159,7 +159,9 @@ def _tex_groups(headers: Sequence[Header]) -> list[str]:
 
 
 def _tex_label(line: Line) -> str:
-    return _tex(line.label + footnotes(line.notes)) + (rf" \emph{{({_tex(line.note)})}}" if line.note else "")
+    text = _tex(line.label + footnotes(line.notes)) + (rf" \emph{{({_tex(line.note)})}}" if line.note else "")
+    # Otherwise they would belong to the row break before.
+    return "{}" + text if text.startswith(("[", "*")) else text
 
 
 def _tex_cell(cell: Cell) -> str:
