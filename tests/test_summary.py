@@ -9,11 +9,11 @@ from sparsemill.summary import main
 
 
 def test_tables_verdicts_and_places(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_text(tmp_path / "tables" / "one" / "table.md", "| a |\n\np \\< 0.05\n")
+    write_text(tmp_path / "tables" / "one" / "table.md", "| a |\n\np \\< 0.05, \\`k\\`, C:\\\\d\n")
     write_json(tmp_path / "expected" / "verdicts.json", {"verdicts": [{"verdict": "ok"}, {"verdict": "ok"}]})
     assert main([str(tmp_path)]) == 0
     told = capsys.readouterr().out
-    assert "| a |\n\np < 0.05" in told
+    assert "| a |\n\np < 0.05, `k`, C:\\d" in told
     assert "Expected values: 2 ok" in told
     assert "report.html" not in told
     write_text(tmp_path / "report.html", "")

@@ -19,7 +19,7 @@ def _tables(results: Path) -> list[str]:
     if not found:
         raise UserError(f"{results}: no tables yet; run `snakemake --cores all` first")
     # Markdown's escapes are for renderers; a terminal shows them.
-    return [re.sub(r"\\([<>|*_])", r"\1", path.read_text(encoding="utf-8").strip()) for path in found]
+    return [re.sub(r"\\([\\<>|*_`])", r"\1", path.read_text(encoding="utf-8").strip()) for path in found]
 
 
 def _verdicts(results: Path) -> list[str]:
