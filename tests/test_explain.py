@@ -122,6 +122,12 @@ def test_a_page_without_queries_says_so() -> None:
     assert "No query was asked for" in page([], title="t", collection="c")
 
 
+def test_the_caption_holds_for_every_page() -> None:
+    """Queries may be the best and the worst ones, and the baseline any system, or none."""
+    caption = (Path(__file__).parents[1] / "workflow" / "report" / "explain.rst").read_text()
+    assert not [word for word in ("hash", "extremes", "BM25") if word in caption]
+
+
 def test_sparsity_counts_what_the_index_holds(retriever: Path) -> None:
     shards = [retriever / "shard-0", retriever / "shard-1"]
     spec = {"kind": "experiment", "split": "test", "query_length": 64, "quantisation": 100}
