@@ -3,10 +3,12 @@
 import re
 from typing import Any
 
+from configs import load
 from docutils.core import publish_parts
 from jinja2 import Environment
 
 from sparsemill.data.collection import Query
+from sparsemill.study.pages import report_pages
 from sparsemill.tables import collection_page, cost_page, provenance_page
 from sparsemill.tables.explain import extreme_queries
 from sparsemill.tables.front_page import Page, front
@@ -129,6 +131,16 @@ def test_the_front_page_is_valid_and_means_what_it_says() -> None:
     assert shown in html
     assert "A_ {% b %} &lt;c&gt;" in html
     assert "No value is expected" in front("Results", [], [], [])
+
+
+def test_a_page_without_a_caption_is_called_by_its_name() -> None:
+    column = {"measure": "nDCG@10", "collection": "pydocs"}
+    table = {"caption": "", "rows": [{"system": "bm25"}], "columns": [column]}
+    figure = {"kind": "tradeoff", "caption": "", "collection": "pydocs", "systems": ["bm25"]}
+    pages = report_pages(load(tables={"bare": table}, figures={"plain": figure}))["pages"]
+    titles = {title for _, title, _ in pages}
+    assert {"bare", "plain"} <= titles
+    assert "" not in titles
 
 
 def test_extreme_queries() -> None:

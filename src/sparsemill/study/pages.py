@@ -38,8 +38,10 @@ def sweep_page(study: Study, name: str) -> specs.Spec:
 
 def report_pages(study: Study) -> specs.Spec:
     """What the front page links to: group, title and path of every page."""
-    pages = [("Tables", table.caption, f"tables/{name}/table.html") for name, table in study.tables.items()]
-    pages += [("Figures", figure.caption, f"figures/{name}/figure.svg") for name, figure in study.figures.items()]
+    pages = [("Tables", table.caption or name, f"tables/{name}/table.html") for name, table in study.tables.items()]
+    pages += [
+        ("Figures", figure.caption or name, f"figures/{name}/figure.svg") for name, figure in study.figures.items()
+    ]
     pages += [
         ("Sweeps", name, f"sweeps/{name}/parallel.html") for name in study.sweep if f"sweep-{name}" in study.tables
     ]
