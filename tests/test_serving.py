@@ -198,6 +198,13 @@ def test_a_server_at_an_address(tmp_path: Path, server: Running, capsys: pytest.
     assert "/" in next(iter(measured))
 
 
+def test_a_line_ends_at_a_line_feed_alone(tmp_path: Path, server: Running) -> None:
+    arguments = command_line(tmp_path, server, "nothing", "bm25")
+    text = json.dumps({"query": "wing\u2028lift\u0085drag"}, ensure_ascii=False)
+    (tmp_path / "bm25.jsonl").write_text(f"{text}\n", encoding="utf-8")
+    assert address.main(arguments) == 0
+
+
 def test_what_is_missing_at_an_address(tmp_path: Path, server: Running, capsys: pytest.CaptureFixture[str]) -> None:
     assert address.main(command_line(tmp_path, server, "nothing", "ours")) == 2
     assert "error: --ask: there is no bm25" in capsys.readouterr().err

@@ -48,7 +48,8 @@ def _headers(credentials: str | None) -> dict[str, str]:
 
 def _bodies(path: Path) -> list[str]:
     try:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        # Not splitlines(): it also cuts at characters that a JSON text may hold.
+        lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
