@@ -163,6 +163,17 @@ def test_credentials_come_from_the_environment(shard: Path, tmp_path: Path, monk
         build(tmp_path / "index", [shard], entry("http://search.example:9200", credentials="MINE"))
 
 
+@pytest.mark.parametrize("content", [None, b"no certificate"])
+def test_a_file_without_certificates_is_named(shard: Path, tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "authority.pem"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=f"^{path}: cannot be read as certificates"):
+        build(tmp_path / "index", [shard], entry("https://127.0.0.1:9", ca_file=str(path)))
+    with pytest.raises(UserError, match="no OpenSearch answers there"):
+        build(tmp_path / "index", [shard], entry("https://127.0.0.1:9", ca_file=str(path), verify=False))
+
+
 def test_certificates_are_checked_unless_the_config_says_otherwise() -> None:
     assert entry("https://x")["verify"] is True
     with pytest.raises(ValidationError, match="should match pattern"):

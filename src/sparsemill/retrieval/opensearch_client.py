@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sparsemill.errors import UserError
+from sparsemill.trust import trusted
 
 RETRIED = (429, 502, 503, 504)
 """Answers after which a request is sent again: too many of them, or a node or proxy that is not there or too slow."""
@@ -58,7 +59,8 @@ class Connection:
         trust: `verify` and `ca_file`, of those settings.
 
     Raises:
-        UserError: the package is missing, credentials are incomplete, or nobody answers.
+        UserError: the package is missing, credentials are incomplete, `ca_file` holds no certificates, or nobody
+            answers.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -72,15 +74,18 @@ class Connection:
         self.retries: int = settings["retries"]
         self.trust: dict[str, Any] = {key: settings[key] for key in ("verify", "ca_file")}
         self._login = _credentials(settings["credentials"], self.address)
+        secure = self.address.startswith("https")
+        if secure and settings["verify"] and settings["ca_file"] is not None:
+            trusted(settings["ca_file"])
         self._errors = opensearchpy.exceptions
-        secure = {"verify_certs": settings["verify"], "ssl_show_warn": False, "ca_certs": settings["ca_file"]}
+        options = {"verify_certs": settings["verify"], "ssl_show_warn": False, "ca_certs": settings["ca_file"]}
         self._client = opensearchpy.OpenSearch(
             hosts=[self.address],
             http_auth=self._login,
             timeout=settings["timeout"],
             pool_maxsize=_CONNECTIONS,
             max_retries=0,
-            **(secure if self.address.startswith("https") else {}),
+            **(options if secure else {}),
         )
         self.call(lambda client: client.info())
 

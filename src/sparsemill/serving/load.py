@@ -15,6 +15,7 @@ import aiohttp
 
 from sparsemill.errors import UserError
 from sparsemill.serving.child import Message, Parent
+from sparsemill.trust import trusted
 
 
 class Target(NamedTuple):
@@ -87,10 +88,7 @@ async def send(target: Target, burst: Burst) -> Served:
 def _trusted(target: Target) -> ssl.SSLContext | bool:
     if not target.verify or target.ca_file is None:
         return target.verify
-    try:
-        return ssl.create_default_context(cafile=target.ca_file)
-    except OSError as error:
-        raise UserError(f"{target.ca_file}: cannot be read as certificates: {error.strerror or error}") from None
+    return trusted(target.ca_file)
 
 
 async def _loop(session: aiohttp.ClientSession, target: Target, burst: Burst, seen: dict[int, bytes]) -> Served:
