@@ -27,6 +27,7 @@ from sparsemill.retrieval.clusters import (
 from sparsemill.retrieval.engine import Statistics, check_statistics
 from sparsemill.retrieval.runs import Hit
 from sparsemill.retrieval.vectors import Shard, read_shards
+from sparsemill.trust import is_private
 
 ID, POSITION, TOKENS, VECTOR = "id", "position", "tokens", "vector"
 DATABASE = "milvus.db"
@@ -68,8 +69,7 @@ class MilvusConnection:
 
     def _server(self, settings: Mapping[str, Any]) -> dict[str, str]:
         token = os.environ.get(f"{settings['credentials']}_TOKEN", "")
-        local = self.address.startswith(("http://localhost", "http://127.0.0.1"))
-        if token and not self.address.startswith("https") and not local:
+        if token and not is_private(self.address):
             raise UserError(f"{self.address}: a token is sent over https only; change the address, or unset the token")
         return {"token": token, "db_name": settings["database"]}
 

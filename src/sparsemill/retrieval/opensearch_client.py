@@ -6,15 +6,13 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from sparsemill.errors import UserError
-from sparsemill.trust import trusted
+from sparsemill.trust import is_private, trusted
 
 RETRIED = (429, 502, 503, 504)
 """Answers after which a request is sent again: too many of them, or a node or proxy that is not there or too slow."""
 
-_LOCAL = ("localhost", "127.0.0.1")
 _CONNECTIONS = 128
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 
@@ -26,8 +24,7 @@ def _credentials(prefix: str, address: str) -> tuple[str, str] | None:
         return None
     if not user or not password:
         raise UserError(f"{address}: of {names[0]} and {names[1]} only one is set in the environment; set both or none")
-    parts = urlsplit(address)
-    if parts.scheme != "https" and parts.hostname not in _LOCAL:
+    if not is_private(address):
         raise UserError(f"{address}: a password is sent over https only; change the address, or unset {names[1]}")
     return user, password
 

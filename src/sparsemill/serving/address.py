@@ -14,6 +14,7 @@ import base64
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from sparsemill.errors import UserError, told
 from sparsemill.serving.measure import ask, report
 from sparsemill.serving.options import add_load, load_of
 from sparsemill.serving.server import NOTHING
+from sparsemill.trust import is_private
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
@@ -36,9 +38,12 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _headers(credentials: str | None) -> dict[str, str]:
+def _headers(credentials: str | None, urls: Sequence[str]) -> dict[str, str]:
     if credentials is None:
         return {}
+    for url in urls:
+        if not is_private(url):
+            raise UserError(f"--ask: {url}: a password is sent over https only; change it, or leave out --credentials")
     try:
         pair = ":".join(os.environ[f"{credentials}_{name}"] for name in ("USER", "PASSWORD"))
     except KeyError as error:
@@ -60,7 +65,8 @@ def _bodies(path: Path) -> list[str]:
 
 
 def _measure(given: argparse.Namespace) -> dict[str, float]:
-    same = {"headers": _headers(given.credentials), "repeatable": False, "ca_file": given.ca_file}
+    headers = _headers(given.credentials, [url for _, url, _ in given.ask])
+    same = {"headers": headers, "repeatable": False, "ca_file": given.ca_file}
     targets: dict[str, dict[str, Any]] = {
         name: {"urls": [url], "bodies": _bodies(Path(file)), **same} for name, url, file in given.ask
     }
