@@ -56,3 +56,16 @@ def test_two_phases_of_an_experiment_are_limited_by_its_window() -> None:
     with pytest.raises(UserError, match=r"^config: experiments\.x\.two_phase: 3000 documents on pydocs"):
         load(**config, tables={"t": timed}, depth=200)
     assert load(**config, depth=2001)  # no table shows it
+
+
+def test_a_miner_in_two_phases_is_limited_by_its_window() -> None:
+    config: dict[str, Any] = {"experiments": {"x": {"extends": "ours", "model": "ours", "two_phase": {}}}}
+    mined = {"extends": "pydocs", "miner": "x", "top": 2000}
+    assert load(**config, training_sets={"s": mined})
+    told = r"^config: experiments\.x\.two_phase: 2001 documents on pydocs-train x expansion_rate 5 are more"
+    for keys in ({"top": 2001}, {"filter_top": 2001}, {"windows": [{"top": 2001, "keep": 1}]}):
+        with pytest.raises(UserError, match=told):
+            load(**config, training_sets={"s": mined | keys})
+    same = {"twin": {"extends": "pydocs-train", "self_hits": "drop"}}
+    with pytest.raises(UserError, match="2001 documents on twin"):
+        load(**config, collections=same, training_sets={"s": mined | {"collection": "twin"}})

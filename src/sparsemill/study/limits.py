@@ -5,23 +5,33 @@ from collections.abc import Iterator
 from sparsemill.errors import UserError
 from sparsemill.study import plan
 from sparsemill.study.measures import asked_times
-from sparsemill.study.models import OpenSearchEngine, Study
+from sparsemill.study.models import OpenSearchEngine, Study, TrainingSet
 from sparsemill.study.models.engines import TwoPhaseSearch
 from sparsemill.study.page_edges import of_explanation
-from sparsemill.study.specs import in_two_phases
+from sparsemill.study.specs import in_two_phases, miner_engine
 
 
 def _searches(study: Study) -> Iterator[tuple[str, str, str, int]]:
-    """System, collection, engine and documents per query of every run of tables, figures and pages, and of times."""
+    """System, collection, engine and documents per query of what is shown or timed, and of miners in two phases."""
     pages = [of_explanation(study, name) for name in study.explanations]
     runs = [key for page in pages for keys in page.values() for key in keys if key.startswith("runs/")]
     for key in dict.fromkeys([*plan.evaluations(study), *runs]):
         _, system, _, collection, engine = key.split("/")
-        # A query that is a document is found as well, and dropped.
-        yield system, collection, engine, study.depth + (study.collections[collection].self_hits == "drop")
+        yield system, collection, engine, study.depth + _itself(study, collection)
     for key in plan.times(study, "engine_time"):
         _, system, _, collection, engine = key.split("/")
         yield system, collection, engine, asked_times(study, "engine_time", system, collection, engine).numbers[-1]
+    for mined in study.training_sets.values():
+        if isinstance(mined, TrainingSet):
+            k = mined.depth + _itself(study, mined.collection)
+            for miner in mined.searchers:
+                if in_two_phases(study, miner):
+                    yield miner, mined.collection, miner_engine(study, miner), k
+
+
+def _itself(study: Study, collection: str) -> int:
+    """One more document where a query is found as well, and dropped."""
+    return int(study.collections[collection].self_hits == "drop")
 
 
 def _two_phases(study: Study, system: str, engine: str) -> tuple[str, TwoPhaseSearch | None]:
@@ -52,5 +62,6 @@ def check_limits(study: Study) -> None:
         if int(k * settings.expansion_rate) > window:
             raise UserError(
                 f"config: {where}: {k} documents on {collection} x expansion_rate {settings.expansion_rate:g} are more "
-                f"than {window}, the largest window; ask for fewer (`depth`, or K of a time) or lower expansion_rate"
+                f"than {window}, the largest window; ask for fewer (`depth`, K of a time, what a training set mines) "
+                "or lower expansion_rate"
             )
