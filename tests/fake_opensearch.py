@@ -154,7 +154,7 @@ class Cluster:
         if two_phase is None:
             top = searcher.search(linear(tokens), size)
         else:
-            window = int(size * two_phase["expansion_rate"])
+            window = int(np.float32(size) * np.float32(two_phase["expansion_rate"]))
             demand(window <= two_phase["max_window_size"], f"window size should be less, but get the value of {window}")
             cut = np.float32(two_phase["prune_ratio"]) * np.float32(max(tokens.values()))
             high = {token: weight for token, weight in tokens.items() if np.float32(weight) >= cut}

@@ -94,6 +94,12 @@ def test_a_window_of_everything_gives_exact_search() -> None:
         np.testing.assert_allclose(one.scores, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("k", "rate", "size"), [(100, 1.15, 115), (50, 2.3, 115), (50, 4.1, 205), (10, 1.99, 19)])
+def test_a_window_is_that_of_the_processor(k: int, rate: float, size: int) -> None:
+    """As Java multiplies an int with a float; in float64 100 x 1.15 is less than 115."""
+    assert window_size(k, TwoPhase(expansion_rate=rate)) == size
+
+
 def test_a_window_above_its_bound_is_refused() -> None:
     assert window_size(1000, TwoPhase()) == 5000
     with pytest.raises(UserError, match="2001 documents x expansion_rate 5 are more than max_window_size 10000"):

@@ -63,13 +63,18 @@ def _part(queries: Any, weights: Array, kept: Array) -> Any:
     return sparse.csr_matrix((weights[kept], queries.indices[kept], bounds), shape=queries.shape)
 
 
+def expanded(k: int, rate: float) -> int:
+    """k times `expansion_rate` without its fraction, computed in float32 as the processor does."""
+    return int(np.float32(k) * np.float32(rate))
+
+
 def window_size(k: int, settings: TwoPhase) -> int:
     """Documents of the first phase.
 
     Raises:
         UserError: more than `max_window_size`, which OpenSearch refuses too.
     """
-    size = int(k * settings.expansion_rate)
+    size = expanded(k, settings.expansion_rate)
     if size > settings.max_window_size:
         raise UserError(
             f"two-phase search: {k} documents x expansion_rate {settings.expansion_rate:g} are more than "

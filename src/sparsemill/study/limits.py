@@ -34,6 +34,12 @@ def _itself(study: Study, collection: str) -> int:
     return int(study.collections[collection].self_hits == "drop")
 
 
+def _expanded(k: int, settings: TwoPhaseSearch) -> int:
+    from sparsemill.retrieval.two_phase import expanded  # loads SciPy
+
+    return expanded(k, settings.expansion_rate)
+
+
 def _two_phases(study: Study, system: str, engine: str) -> tuple[str, TwoPhaseSearch | None]:
     """Where two-phase search is configured, and how; None where it is searched in one."""
     if in_two_phases(study, system):
@@ -59,7 +65,7 @@ def check_limits(study: Study) -> None:
         window = settings.max_window_size
         if engine in study.engines:
             window = min(window, most)
-        if int(k * settings.expansion_rate) > window:
+        if _expanded(k, settings) > window:
             raise UserError(
                 f"config: {where}: {k} documents on {collection} x expansion_rate {settings.expansion_rate:g} are more "
                 f"than {window}, the largest window; ask for fewer (`depth`, K of a time, what a training set mines) "
