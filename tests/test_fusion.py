@@ -4,16 +4,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import sparse
+from test_collect import call
 
-from sparsemill.data.collection import Qrel
+from sparsemill.data.collection import Document, Qrel, Query, write_collection
 from sparsemill.evaluation.measures import evaluate
 from sparsemill.files import read_json
 from sparsemill.retrieval import dense
 from sparsemill.retrieval.dense import search_dense
+from sparsemill.retrieval.exact import ExactIndex, build_exact
 from sparsemill.retrieval.fusion import fuse
 from sparsemill.retrieval.runs import Hit, Run, read_run
 from sparsemill.retrieval.sidecar import remove_self_hits, separate_ties, write_described_run
-from sparsemill.teachers.cache import EmbeddingCache
+from sparsemill.retrieval.vectors import Shard, write_shard
+from sparsemill.teachers.cache import EmbeddingCache, save_matrix
 
 ONE: Run = {"q": [Hit("a", 5.0), Hit("b", 3.0), Hit("c", 1.0)], "only": [Hit("z", 2.0), Hit("y", 1.0)]}
 TWO: Run = {"q": [Hit("d", 30.0), Hit("b", 20.0), Hit("a", 10.0)], "none": []}
@@ -83,6 +87,30 @@ def test_ties_at_the_cut_go_to_the_smaller_id() -> None:
     ids = [f"{number:02}" for number in reversed(range(50))]
     found = search_dense(cache, [0], query_ids=["q"], document_ids=ids, k=3)
     assert [hit.doc_id for hit in found["q"]] == ["00", "01", "02"]
+
+
+def test_a_sparse_teacher_finds_what_shares_a_token_as_the_exact_engine_does(tmp_path: Path) -> None:
+    vectors = sparse.random(30, 12, density=0.15, format="csr", dtype=np.float32, rng=np.random.default_rng(0))
+    queries = sparse.vstack([vectors[:5], sparse.csr_matrix((1, 12), dtype=np.float32)], format="csr")
+    ids = [f"d{number:02}" for number in range(30)]
+    for name in ("embeddings", "collection", "shard", "index"):
+        (tmp_path / name).mkdir()
+    save_matrix(tmp_path / "embeddings", "queries", queries)
+    save_matrix(tmp_path / "embeddings", "documents", vectors)
+    texts = [Query(f"q{row}", "a") for row in range(6)]
+    judged = {"test": [Qrel(query.id, "d00", 1) for query in texts]}
+    write_collection(tmp_path / "collection", [Document(name, "", "a") for name in ids], texts, judged)
+    place = {"system": "x", "variant": "fixed", "collection": "c", "engine": "exact", "kind": "sparse"}
+    spec = place | {"split": "test", "depth": 30, "self_hits": "keep"}
+    inputs = {name: tmp_path / name for name in ("embeddings", "collection")}
+    facts = call("search_dense", tmp_path / "run", spec, **inputs)["facts"]
+    write_shard(tmp_path / "shard", Shard(ids, vectors))
+    build_exact(tmp_path / "index", [tmp_path / "shard"])
+    exact = ExactIndex(tmp_path / "index").search(queries, 30)
+    found = read_run(tmp_path / "run" / "run.trec")
+    assert facts["queries_without_results"] == exact.count([]) > 0
+    for query, hits in zip(texts, exact, strict=True):
+        assert {hit.doc_id for hit in found.get(query.id, [])} == {hit.doc_id for hit in hits}
 
 
 def test_self_hits_are_dropped_before_the_cut() -> None:

@@ -1,4 +1,4 @@
-"""Search a collection with a dense teacher's cached embeddings, exhaustively."""
+"""Search a collection with a dense or sparse teacher's cached embeddings, exhaustively."""
 
 import sys
 
@@ -22,6 +22,7 @@ def run(job: Job) -> None:
         query_ids=list(rows),
         document_ids=[document.id for document in read_corpus(collection)],
         k=spec["depth"] + 1,
+        sparse=spec["kind"] == "sparse",
     )
     kept = remove_self_hits(found, depth=spec["depth"], drop=spec["self_hits"] == "drop")
     job.describe = write_sidecar
