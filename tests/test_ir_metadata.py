@@ -11,6 +11,8 @@ import yaml
 from sparsemill import job
 from sparsemill.retrieval.ir_metadata import GOAL, NAME, metadata
 from sparsemill.retrieval.runs import Hit, write_run
+from sparsemill.study import specs
+from sparsemill.study.check import system_names
 from sparsemill.study.goal import research_goal
 from sparsemill.study.load import load_study
 
@@ -119,6 +121,16 @@ def test_it_names_the_test_collection_and_the_training_data(tmp_path: Path) -> N
     assert found["data"]["training data"] == [{"name": "msmarco-train"}]
     assert found["method"]["indexing"] == {"engine": "lucene", "quantisation": 100}
     assert found["implementation"]["source"]["lang"] == ["python", "java"]
+
+
+def test_every_kind_of_system_that_searches_has_a_method(tmp_path: Path) -> None:
+    study = load_study({"presets": ["demo"]}, ROOT / "config")
+    run = fuse(tmp_path, "out")
+    kinds = {specs.system_kind(study, system) for system in system_names(study)}
+    assert kinds == {"bm25", "dense", "sparse", "experiment", "released", "ensemble"}
+    for kind in kinds:
+        run["spec"]["kind"] = kind
+        assert metadata(run, {}, {})["method"]["retrieval"][0]["method"] != "unknown", kind
 
 
 def test_the_goal_of_a_study() -> None:

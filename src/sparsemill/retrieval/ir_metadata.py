@@ -23,6 +23,7 @@ _PARAMETERS = ("k1", "b", "depth", "query_length", "normalisation", "weights", "
 _METHODS = {
     "bm25": "org.apache.lucene.search.similarities.BM25Similarity",
     "experiment": "dot product of sparse vectors",
+    "released": "dot product of sparse vectors",
     "sparse": "dot product of sparse vectors, exhaustive",
     "dense": "dot product of embeddings, exhaustive",
     "ensemble": "weighted sum of normalised scores",
