@@ -28,6 +28,7 @@ class Cluster:
 
     Attributes:
         failures: (method, part of the path, status) of requests that will fail, each once, in order.
+        lost: (method, part of the path, status) of requests that will be done and answered so, likewise.
         rejections: ids that the next bulk requests reject.
         log: method and path of every request.
         bulks: ids of every bulk request.
@@ -37,12 +38,19 @@ class Cluster:
         self.indexes: dict[str, Index] = {}
         self.pipelines: dict[str, dict[str, Any]] = {}
         self.failures: deque[tuple[str, str, int]] = deque()
+        self.lost: deque[tuple[str, str, int]] = deque()
         self.rejections: deque[set[str]] = deque()
         self.password = password
         self.log: list[str] = []
         self.bulks: list[list[str]] = []
 
     def answer(self, method: str, path: str, query: dict[str, str], text: str) -> Any:
+        done = self.carry_out(method, path, query, text)
+        if self.lost and self.lost[0][0] == method and self.lost[0][1] in path:
+            raise Refused(self.lost.popleft()[2], "timeout_exception", "the answer came too late")
+        return done
+
+    def carry_out(self, method: str, path: str, query: dict[str, str], text: str) -> Any:
         self.log.append(f"{method} {path}")
         if self.failures and self.failures[0][0] == method and self.failures[0][1] in path:
             raise Refused(self.failures.popleft()[2], "circuit_breaking_exception", "too busy")

@@ -92,6 +92,20 @@ def test_a_build_that_was_cut_short_while_it_merged_is_finished(
     assert cluster.indexes[str(NAME)].settings["refresh_interval"] is None
 
 
+def test_requests_whose_answers_are_lost_are_done_once(
+    cluster: Cluster, shard: Path, tmp_path: Path, slept: list[float]
+) -> None:
+    older = index_name("test", "indexes/Ours/seed-0/x/os", "older")
+    with running(cluster) as address:
+        spec = entry(address)
+        build(tmp_path / "index", [shard], spec, name=older)
+        cluster.lost.extend([("PUT", str(NAME), 503), ("POST", "_bulk", 504), ("DELETE", str(older), 504)])
+        assert build(tmp_path / "index", [shard], spec) == (4, 6)
+    assert set(cluster.indexes) == {str(NAME)}
+    assert not cluster.lost
+    assert slept == [0.5, 0.5, 0.5]
+
+
 def test_older_versions_are_deleted_and_other_indexes_are_not(cluster: Cluster, shard: Path, tmp_path: Path) -> None:
     newer, other = index_name("test", "indexes/Ours/seed-0/x/os", "two"), index_name("test", "indexes/ours", "one")
     with running(cluster) as address:

@@ -129,6 +129,20 @@ def _delete_older(connection: Connection, name: IndexName) -> None:
             connection.call(partial(_delete, index=index), ignore=(404,))
 
 
+def _create(connection: Connection, index: str, body: Mapping[str, Any]) -> None:
+    def there() -> bool:
+        return bool(connection.call(lambda client: client.indices.exists(index=index)))
+
+    if there():
+        return
+    try:
+        connection.call(lambda client: client.indices.create(index=index, body=body))
+    except UserError:
+        # Where the answer to the first try was lost, the second one is refused.
+        if not there():
+            raise
+
+
 def _complete(connection: Connection, index: str, inventory: Inventory) -> bool:
     if not connection.call(lambda client: client.indices.exists(index=index)):
         return False
@@ -150,8 +164,7 @@ def build_opensearch(
     inventory = take_inventory(shards, len(names))
     cluster, index = Connection(connection), str(name)
     if not _complete(cluster, index, inventory):
-        if not cluster.call(lambda client: client.indices.exists(index=index)):
-            cluster.call(lambda client: client.indices.create(index=index, body=index_body(spec)))
+        _create(cluster, index, index_body(spec))
         total = inventory.statistics.documents
         _ingest(cluster, index, _documents(shards, names), total, connection)
     # Also where the documents are complete: the build that sent them may have been cut short since.
