@@ -166,6 +166,14 @@ def test_ingest_search_and_evaluate(work: Path, tmp_path: Path, monkeypatch: pyt
         assert measured[engine]["nDCG@10"] == pytest.approx(measured["exact"]["nDCG@10"], abs=0.05)
 
 
+def test_a_cluster_may_be_called_as_a_system_is(work: Path, tmp_path: Path) -> None:
+    study = load_study(
+        {"engine": "bm25", "check_engine": "none", "engines": {"bm25": {"kind": "milvus"}}}, ROOT / "config"
+    )
+    measured = [run_stages(work, tmp_path, study, engine) for engine in ("exact", "bm25")]
+    assert measured[1]["R@100"] == measured[0]["R@100"]
+
+
 def test_a_cluster_that_is_down_stops_the_stage_in_one_line(
     work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,7 +49,7 @@ def open_search(
     Raises:
         UserError: the engine is unknown, a file is missing, or the cluster cannot be reached.
     """
-    if engine == "bm25":
+    if engine == "bm25" and cluster is None:
         from sparsemill.retrieval.lucene_bm25 import LuceneBm25
 
         return LuceneBm25(index, k1=k1, b=b, analyzer=analyzer, fields=fields).search
