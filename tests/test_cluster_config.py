@@ -281,13 +281,14 @@ def test_latency_of_two_kinds_of_query_by_the_command(
         ({"--system": "bm25"}, "--system: no experiment or released checkpoint 'bm25'; "),
         ({"--collection": "pydoc"}, "--collection: no collection 'pydoc'; did you mean 'pydocs'?"),
         ({"--engines": "o"}, "--engines: no engine of kind opensearch 'o'; did you mean 'os'?"),
+        ({"--engines": "fixed"}, "--engines: fixed is the name of requests that match nothing; rename the engine"),
     ],
 )
 def test_latency_of_what_there_is_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], given: dict[str, str], told: str
 ) -> None:
     files = {"list.yaml": b"- 1\n", "broken.yaml": b"a: [", "latin.yaml": b"a: \xe9\n"}
-    files["mine.yaml"] = json.dumps({"engines": {"os": ENTRY}}).encode()
+    files["mine.yaml"] = json.dumps({"engines": {"os": ENTRY, "fixed": ENTRY}}).encode()
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     asked = {"--configfile": "mine.yaml", "--system": "ours", "--collection": "pydocs", "--engines": "os"} | given

@@ -87,6 +87,8 @@ def _check_names(study: Study, given: argparse.Namespace) -> None:
     for option, name, valid, kind in asked:
         if name not in valid:
             raise UserError(f"{option}: no {kind} {name!r}; {nearest(name, valid)}")
+    if FIXED in given.engines:
+        raise UserError(f"--engines: {FIXED} is the name of requests that match nothing; rename the engine")
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
