@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from sparse_texts import real_vectors
 from sparsemill.errors import UserError
 from sparsemill.retrieval.clusters import build_cluster, index_name, open_cluster
 from sparsemill.retrieval.exact import ExactIndex, build_exact
-from sparsemill.retrieval.milvus import MOST_RESULTS, MilvusIndex
+from sparsemill.retrieval.milvus import DATABASE, MOST_RESULTS, MilvusIndex
 from sparsemill.retrieval.vectors import Shard, write_shard
 from sparsemill.study.models.engines import MilvusEngine
 
@@ -76,6 +77,22 @@ def test_a_second_build_adds_nothing_and_empty_rows_are_kept_apart(tmp_path: Pat
         index.search(queries, MOST_RESULTS + 1)
     with pytest.raises(UserError, match="queries have 4 columns, but the index has 3 tokens"):
         index.search(sparse.csr_matrix((1, 4), dtype=np.float32), 3)
+
+
+def test_a_database_that_is_open_elsewhere_is_waited_for(tmp_path: Path, opened: list[MilvusIndex]) -> None:
+    from milvus_lite.db import MilvusLite
+
+    (tmp_path / "shard").mkdir()
+    write_shard(tmp_path / "shard", Shard(["a"], sparse.csr_matrix(np.ones((1, 2), dtype=np.float32))))
+    build(tmp_path / "milvus", [tmp_path / "shard"], 2)
+    other = MilvusLite(str(tmp_path / "milvus" / DATABASE))
+    with pytest.raises(UserError, match=r"milvus\.db: milvus-lite cannot open it after 0\.1 s; does another process"):
+        MilvusIndex(tmp_path / "milvus", connection(timeout=0.1))
+    closing = Timer(1, other.close)
+    closing.start()
+    opened.append(MilvusIndex(tmp_path / "milvus", connection()))
+    closing.join()
+    assert opened[0].search(sparse.csr_matrix(np.ones((1, 2), dtype=np.float32)), 3) == [[("a", 2.0)]]
 
 
 def test_a_server_that_is_down_is_told_in_one_line(tmp_path: Path) -> None:

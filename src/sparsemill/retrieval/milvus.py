@@ -7,6 +7,7 @@ per request). Milvus stores no vector without a posting: documents without token
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice, pairwise
@@ -35,6 +36,7 @@ MOST_RESULTS = 16_384
 _LONGEST_ID = 512
 _QUERIES = 64
 _COUNTED = 1000
+_WAIT = 0.2
 
 
 class MilvusConnection:
@@ -57,15 +59,32 @@ class MilvusConnection:
             import pymilvus
         except ModuleNotFoundError:
             raise UserError("pymilvus is not installed; run `pip install 'sparsemill[milvus]'`") from None
-        # It logs with a traceback what it raises as well.
-        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+        # They log with a traceback what they raise as well.
+        for package in ("pymilvus", "milvus_lite"):
+            logging.getLogger(package).setLevel(logging.CRITICAL)
         self._error = pymilvus.MilvusException
         self._lite = not settings["address"]
         self.address: str = str(folder / DATABASE) if self._lite else settings["address"]
         self.timeout: float = settings["timeout"]
-        options = {} if self._lite else self._server(settings)
+        options = self._start() if self._lite else self._server(settings)
         with self.errors():
             self.client = pymilvus.MilvusClient(self.address, timeout=self.timeout, **options)
+
+    def _start(self) -> dict[str, str]:
+        """Start milvus-lite for the database, once no other process has it open."""
+        try:
+            from milvus_lite.server_manager import server_manager_instance
+        except ModuleNotFoundError:
+            raise UserError("milvus-lite is not installed; run `pip install 'sparsemill[milvus]'`") from None
+        end = time.monotonic() + self.timeout
+        while server_manager_instance.start_and_get_uri(self.address) is None:
+            if time.monotonic() > end:
+                raise UserError(
+                    f"{self.address}: milvus-lite cannot open it after {self.timeout:g} s; does another process have "
+                    "it open? Wait for that, or raise the engine's `timeout`"
+                )
+            time.sleep(_WAIT)
+        return {}
 
     def _server(self, settings: Mapping[str, Any]) -> dict[str, str]:
         token = os.environ.get(f"{settings['credentials']}_TOKEN", "")
