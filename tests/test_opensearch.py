@@ -13,6 +13,7 @@ from scipy import sparse
 from sparsemill.errors import UserError
 from sparsemill.retrieval import opensearch_build, opensearch_client
 from sparsemill.retrieval.clusters import index_name, open_cluster
+from sparsemill.retrieval.opensearch_client import Connection
 from sparsemill.retrieval.vectors import Shard, write_shard
 from sparsemill.serving.load import Burst, Target, send
 
@@ -175,6 +176,14 @@ def test_credentials_come_from_the_environment(shard: Path, tmp_path: Path, monk
         assert "secret" not in path.read_text()
     with pytest.raises(UserError, match="a password is sent over https only"):
         build(tmp_path / "index", [shard], entry("http://search.example:9200", credentials="MINE"))
+
+
+@pytest.mark.parametrize("password", ["geh:é im", "密码"])
+def test_a_password_may_have_any_letters(monkeypatch: pytest.MonkeyPatch, password: str) -> None:
+    monkeypatch.setenv("OPENSEARCH_USER", "admin")
+    monkeypatch.setenv("OPENSEARCH_PASSWORD", password)
+    with running(Cluster(password=password)) as address:
+        assert Connection(entry(address)).call(lambda client: client.info())["cluster_name"] == "fake"
 
 
 @pytest.mark.parametrize("content", [None, b"no certificate"])

@@ -78,7 +78,8 @@ class Connection:
         options = {"verify_certs": settings["verify"], "ssl_show_warn": False, "ca_certs": settings["ca_file"]}
         self._client = opensearchpy.OpenSearch(
             hosts=[self.address],
-            http_auth=self._login,
+            # Its own `http_auth` takes Latin-1 alone; OpenSearch reads UTF-8.
+            headers=self.headers(),
             timeout=settings["timeout"],
             pool_maxsize=_CONNECTIONS,
             max_retries=0,
