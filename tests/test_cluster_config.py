@@ -232,6 +232,7 @@ def test_latency_of_two_kinds_of_query_by_the_command(
     with running(Cluster()) as address:
         two = {"extends": "os", "index": "os", "query": "two_phase"}
         config = {"results": str(results), "engines": {"os": ENTRY | {"address": address}, "os-2phase": two}}
+        config["engines"]["os-ann"] = {"extends": "os", "field": "sparse_vector", "query": "ann"}
         (tmp_path / "mine.yaml").write_text(json.dumps(config))
         study = load_study(config, ROOT / "config")
         call(
@@ -258,13 +259,16 @@ def test_latency_of_two_kinds_of_query_by_the_command(
         ]
         assert main([*place, *asked, *little]) == 0
         assert main([*place, *asked[:-1], "exact", *little]) == 2
+        assert main([*place, *asked[:-2], "os-ann", *little]) == 2
         monkeypatch.setattr(OpenSearchIndex, "_bodies", lambda *_: iter([None]))
         assert main([*place, *asked, *little]) == 2
     records = read_json(tmp_path / "times.json")
     assert [record["engine"] for record in records] == ["os", "os-2phase", "fixed"]
     assert all(record["requests"] == 6 for record in records)
     told = capsys.readouterr().err
-    assert "--engines: no engine of kind opensearch 'exact'; valid: os, os-2phase" in told
+    assert "--engines: no engine of kind opensearch 'exact'; valid: os, os-2phase, os-ann" in told
+    missing = results / "indexes/ours/seed-0/pydocs/os-ann"
+    assert f"{missing}: nothing was ingested for it; run `snakemake" in told
     assert "ours: no query of pydocs has a token" in told
 
 

@@ -82,6 +82,11 @@ def read_description(folder: Path, kind: str) -> dict[str, Any]:
     Raises:
         UserError: there is none, or it is of another kind of cluster.
     """
+    if not (folder / CLUSTER).is_file():
+        raise UserError(
+            f"{folder}: nothing was ingested for it; run "
+            f"`snakemake --cores all --configfile MINE.yaml -- {folder}/manifest.json`"
+        )
     described: dict[str, Any] = read_json(folder / CLUSTER)
     if described["kind"] != kind:
         raise UserError(f"{folder}: an index of {described['kind']}, not of {kind}; build the index again")
