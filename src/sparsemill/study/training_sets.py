@@ -9,7 +9,8 @@ _NOT_MINING = {*_OF_THE_FILE, "origin", "search_queries"}
 
 def _collection(pairs: PairSet) -> PairFile:
     keys = {key: getattr(pairs, key) for key in _OF_THE_FILE}
-    # A text that is both a query and a document, as in pairs of duplicates, has one id, and never finds itself.
+    # A text that is both a query and a document, as in pairs of duplicates, has one id, and never finds itself. A
+    # document with a title has another one.
     return PairFile(**keys, split="train", self_hits="drop", max_queries=pairs.search_queries)
 
 
