@@ -211,6 +211,8 @@ def test_what_is_missing_at_an_address(tmp_path: Path, server: Running, capsys: 
     arguments = command_line(tmp_path, server, "nothing", "bm25")
     assert address.main([*arguments, "--credentials", "NOBODY"]) == 2
     assert "the environment has no NOBODY_USER" in capsys.readouterr().err
+    assert address.main([*arguments, *arguments[-4:]]) == 2
+    assert "error: --ask: a name is given twice" in capsys.readouterr().err
     away = ["--ask", "ours", "http://search.example:9200/_search", str(tmp_path / "bm25.jsonl")]
     assert address.main([*arguments, *away, "--credentials", "NOBODY"]) == 2
     told = "error: --ask: http://search.example:9200/_search: a password is sent over https only"

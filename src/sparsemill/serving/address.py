@@ -70,6 +70,8 @@ def _measure(given: argparse.Namespace) -> dict[str, float]:
     targets: dict[str, dict[str, Any]] = {
         name: {"urls": [url], "bodies": _bodies(Path(file)), **same} for name, url, file in given.ask
     }
+    if len(targets) < len(given.ask):
+        raise UserError("--ask: a name is given twice; every search needs its own")
     for name in (NOTHING, given.baseline):
         if name not in targets:
             raise UserError(f"--ask: there is no {name}; it is needed to compare with")
