@@ -7,7 +7,7 @@ ACTIVATIONS = {"log1p_relu": "relu", "double_log": "log1p_relu"}
 
 
 def activate(logits: Tensor, activation: str) -> Tensor:
-    """log(1 + relu(x)) (2107.05720, Eq. 1), or log(1 + log(1 + relu(x))) (2504.14839).
+    """log(1 + relu(x)) (2107.05720), or log(1 + log(1 + relu(x))) (2504.14839).
 
     Args:
         logits: any shape.

@@ -55,7 +55,7 @@ def _real_tokens(embeddings: Tensor, mask: Tensor, count: int) -> Tensor:
 class SpladeHead(Module):  # type: ignore[misc]  # sentence-transformers is untyped
     """Weights w_j from the decoder's input: max_i or sum_i of log(1 + relu(logit_ij)), or of its double logarithm.
 
-    The maximum is Eq. 6 of 2109.10086, the sum Eq. 1 of 2107.05720.
+    The maximum is Eq. 6 of 2109.10086, the sum that of 2107.05720.
 
     Args:
         decoder: the language model's output layer, with a bias.

@@ -57,7 +57,7 @@ class _SumActivations(torch.autograd.Function):
 def sum_activations(
     hidden: Tensor, weight: Tensor, bias: Tensor, lengths: list[int], *, activation: str = "log1p_relu"
 ) -> Tensor:
-    """The sum of each vocabulary entry's activated logits over the tokens of each document (2107.05720, Eq. 1).
+    """The sum of each vocabulary entry's activated logits over the tokens of each document (2107.05720).
 
     Equals `activate(hidden @ weight.T + bias)` summed per document; differentiable in all three tensors.
 

@@ -44,7 +44,7 @@ def _take_decoder(model: Any, folder: Path) -> nn.Linear:
 
 
 class SpladeEncoder:
-    """A masked language model whose logits are pooled over the tokens of a text (2107.05720, Eq. 1)."""
+    """A masked language model whose logits are pooled over the tokens of a text (2107.05720, 2109.10086)."""
 
     def __init__(self, spec: SparseTeacher, *, device: str) -> None:
         from transformers import AutoModelForMaskedLM, AutoTokenizer

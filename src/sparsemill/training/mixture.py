@@ -1,4 +1,4 @@
-"""Several training sets as one: every step draws one of them and takes all its queries there (2411.04403, 2.1)."""
+"""Several training sets as one: every step draws one of them and takes all its queries there (2411.04403, Table 1)."""
 
 from bisect import bisect_right
 from collections.abc import Sequence

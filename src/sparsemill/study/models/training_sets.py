@@ -105,7 +105,7 @@ class PairSet(Mining):
 
 
 class MixtureSet(Model):
-    """Several training sets: each step draws one of them and takes all its queries there (2411.04403, 2.1)."""
+    """Several training sets: each step draws one of them and takes all its queries there (2411.04403, Table 1)."""
 
     kind: Literal["mixture"]
     sets: dict[Name, Annotated[float, Field(gt=0)]] = Field(
