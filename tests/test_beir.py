@@ -110,8 +110,11 @@ def test_missing_file_is_named(beir: Path, name: str) -> None:
 
 
 def test_missing_folder_and_split_are_named(beir: Path) -> None:
-    with pytest.raises(UserError, match="nowhere: missing"):
+    parts = r"a BEIR folder has corpus\.jsonl, queries\.jsonl and qrels/SPLIT\.tsv"
+    with pytest.raises(UserError, match=f"nowhere: missing; {parts}$"):
         read_beir(beir / "nowhere", split="test")
+    with pytest.raises(UserError, match=f"^nowhere: missing; {parts}; relative paths start at `data`"):
+        read_beir(Path("nowhere"), split="test")
     with pytest.raises(UserError, match="no split 'dev'; its splits are: test, train"):
         read_beir(beir, split="dev")
 

@@ -129,8 +129,10 @@ def test_mistakes_are_told_with_file_and_line(
 
 
 def test_missing_and_binary_files(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="nothing: no such file of pairs"):
+    with pytest.raises(UserError, match=r"nothing: no such file of pairs$"):
         read(tmp_path / "nothing")
+    with pytest.raises(UserError, match=r"^nothing: no such file of pairs; relative paths start at `data`"):
+        read(Path("nothing"))
     (tmp_path / "x").write_bytes(b'["q", "a"]\n["\xff", "b"]\n')
     with pytest.raises(UserError, match=r"x:\d: not UTF-8"):
         read(tmp_path / "x")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sparsemill.data.checks import check_relevance, check_split
+from sparsemill.data.checks import check_relevance, check_split, where_data_starts
 from sparsemill.data.collection import Document, Places, Qrel, Query, Source
 from sparsemill.data.lines import placed_lines
 from sparsemill.errors import UserError
@@ -29,7 +29,8 @@ def read_beir(folder: Path, *, split: str) -> Source:
     """
     for path in (folder, folder / "corpus.jsonl", folder / "queries.jsonl", folder / "qrels"):
         if not path.exists():
-            raise UserError(f"{path}: missing; a BEIR folder has corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv")
+            parts = "a BEIR folder has corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv"
+            raise UserError(f"{path}: missing; {parts}{where_data_starts(path)}")
     files = {file.stem: file for file in sorted((folder / "qrels").glob("*.tsv"))}
     check_split(folder / "qrels", split, files)
     qrels = {name: [qrel for _, qrel in _judgements(file)] for name, file in files.items()}

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sparsemill.errors import UserError
@@ -18,6 +19,11 @@ _LOWEST, _HIGHEST = -10, 1000
 _BAD_ID = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 Item = TypeVar("Item", "Document", "Query")
+
+
+def where_data_starts(path: Path) -> str:
+    """The end of a message that `path` is not there: empty where it is absolute."""
+    return "" if path.is_absolute() else "; relative paths start at `data` (--config data=FOLDER)"
 
 
 def check_split(source: object, split: str, splits: Iterable[str]) -> None:

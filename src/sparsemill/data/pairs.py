@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sparsemill.data.checks import where_data_starts
 from sparsemill.data.collection import Document, Qrel, Query, Source
 from sparsemill.data.lines import placed_lines
 from sparsemill.errors import UserError
@@ -108,7 +109,7 @@ _READERS = {"jsonl": _from_json, "tsv": _from_tsv, "parquet": _from_parquet}
 def _pairs(path: Path, kind: str, columns: Columns) -> Iterator[Pair]:
     """Pairs of the file; documents without text or with the query's text are left out, and rows without any."""
     if not path.is_file():
-        raise UserError(f"{path}: no such file of pairs")
+        raise UserError(f"{path}: no such file of pairs{where_data_starts(path)}")
     for pair in _READERS[kind](path, columns):
         documents = [(title, text) for title, text in pair.documents if text.strip() and text != pair.query]
         yield pair._replace(documents=documents if pair.query.strip() else [])
