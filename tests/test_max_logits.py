@@ -160,6 +160,15 @@ def test_by_hand(module) -> None:
 
 
 @BOTH
+def test_inputs_may_lie_apart(module) -> None:
+    """Every second row, column or entry of something larger."""
+    hidden, weight, bias = tensors(lengths=[2 * length for length in LENGTHS], vocabulary=46, width=12)
+    inputs = hidden[::2, ::2], weight[::2, ::2], bias[::2]
+    found = module.max_logits(*inputs, LENGTHS)
+    assert torch.allclose(found, naive(*inputs, LENGTHS), atol=2e-5, rtol=0)
+
+
+@BOTH
 @pytest.mark.parametrize(("lengths", "vocabulary", "width"), [(LENGTHS, 23, 6), (RAGGED, 150, 140)])
 def test_gradients_equal_those_of_the_naive_graph(module, lengths: list[int], vocabulary: int, width: int) -> None:
     ours = tensors(lengths=lengths, vocabulary=vocabulary, width=width)

@@ -200,7 +200,7 @@ class _MaxLogits(torch.autograd.Function):
         ctx.dtypes = hidden.dtype, weight.dtype, bias.dtype
         dtype = autocast_dtype(hidden)
         hidden, weight = hidden.to(dtype).contiguous(), weight.to(dtype).contiguous()
-        output, winner = _forward(hidden, weight, bias, lengths, winners=any(ctx.needs_input_grad))
+        output, winner = _forward(hidden, weight, bias.contiguous(), lengths, winners=any(ctx.needs_input_grad))
         ctx.save_for_backward(hidden, weight, winner)
         return output
 
