@@ -68,6 +68,17 @@ def test_packs_are_neighbours_that_fit_in_a_tile() -> None:
     assert triton._packs([200], tokens=64) == [0, 1]
 
 
+@pytest.mark.parametrize(("width", "start", "copied"), [(64, 0, False), (64, 1, True), (70, 0, True)])
+def test_a_matrix_is_copied_only_where_its_rows_start_elsewhere_than_tiles_can(
+    width: int, start: int, copied: bool
+) -> None:
+    matrix = torch.arange(1 + 3 * width, dtype=torch.float32, device=DEVICE)[start : start + 3 * width].view(3, width)
+    found = triton._described(matrix, 64, 32).base
+    assert (found.data_ptr() != matrix.data_ptr()) == copied
+    assert torch.equal(found[:, :width], matrix)
+    assert found.stride(0) % 4 == found.data_ptr() % 16 == 0
+
+
 @BOTH
 @pytest.mark.parametrize(
     ("lengths", "vocabulary", "width"), [(LENGTHS, 23, 6), (RAGGED, 300, 70), ([1], 1, 1), ([1] * 9, 129, 64)]

@@ -133,8 +133,8 @@ def _packs(lengths: list[int], *, tokens: int) -> list[int]:
 
 def _described(matrix: Tensor, rows: int, columns: int) -> TensorDescriptor:
     """What loads tiles of a matrix: rows have to start at multiples of 16 bytes; beyond the matrix are zeros."""
-    step = 16 // matrix.element_size()
-    matrix = pad(matrix, (0, -matrix.shape[1] % step))
+    missing = -matrix.shape[1] % (16 // matrix.element_size())
+    matrix = pad(matrix, (0, missing)) if missing else matrix  # without anything to add `pad` copies
     return TensorDescriptor.from_tensor(matrix if matrix.data_ptr() % 16 == 0 else matrix.clone(), [rows, columns])
 
 
