@@ -1,5 +1,6 @@
 """Encoding a corpus: order, batching, empty texts."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,30 @@ def test_screening_is_for_float32_and_set_up_once(model: Path) -> None:
     use_bf16_weights(other)
     use_screened_logits(other)
     assert other[0].sub_modules["document"][1].max_logits is max_logits
+
+
+class Stream:
+    """Stands for a stream of CUDA; torch numbers them by turns."""
+
+    made = 0
+
+    def __init__(self, *, priority: int = 0) -> None:
+        self.number, self.priority = Stream.made, priority
+        Stream.made += 1
+
+    def wait_stream(self, other: object) -> None:
+        pass
+
+
+def test_every_call_has_the_same_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream keeps what it frees to itself, so that a block of texts after another would take ever more of a GPU."""
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: None)
+    monkeypatch.setattr(encode_module, "_gpu_streams", cache(encode_module._gpu_streams.__wrapped__))
+    for _ in range(3):
+        lanes, taking = encode_module._streams("cuda")
+        assert [stream.number for stream in (*lanes, taking)] == [0, 1, 2]
+    assert taking.priority < 0
 
 
 @pytest.mark.gpu

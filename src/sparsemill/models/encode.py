@@ -5,6 +5,7 @@ While a GPU encodes a batch, a thread tokenises the next one, and the vectors of
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,13 @@ def _rows(vectors: torch.Tensor) -> sparse.csr_matrix:
     return sparse.csr_matrix((values, columns.int().cpu().numpy(), pointers), shape=tuple(vectors.shape))
 
 
+@cache
+def _gpu_streams() -> tuple[list[Any], Any]:
+    """The same ones for every call: torch hands out 32 by turns, and keeps the memory that each has freed for it."""
+    stream: Any = torch.cuda.Stream  # which torch leaves untyped
+    return [stream() for _ in range(2)], stream(priority=-1)
+
+
 def _streams(device: str) -> tuple[list[Any], Any]:
     """On a GPU two streams that encode by turns, and one that takes vectors; elsewhere none.
 
@@ -80,11 +88,10 @@ def _streams(device: str) -> tuple[list[Any], Any]:
     """
     if device != "cuda":
         return [None], None
-    stream: Any = torch.cuda.Stream  # which torch leaves untyped
-    lanes = [stream() for _ in range(2)]
+    lanes, taking = _gpu_streams()
     for lane in lanes:
         lane.wait_stream(torch.cuda.current_stream())  # which may still move weights
-    return lanes, stream(priority=-1)
+    return lanes, taking
 
 
 def encode_batches(
