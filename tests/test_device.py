@@ -1,4 +1,4 @@
-"""Which number format `auto` is."""
+"""Which number format `auto` is, and what a process does with a GPU."""
 
 import logging
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sparsemill.device import choose_precision
+from sparsemill.training.system import system_metrics
 
 
 @pytest.fixture
@@ -35,3 +36,15 @@ def test_what_is_named_is_taken_and_slow_ones_are_told(wanted: str, caplog: pyte
     with caplog.at_level(logging.WARNING):
         assert choose_precision(wanted, device="cpu") == wanted
     assert ("emulated" in caplog.text) == (wanted == "bf16")
+
+
+@pytest.mark.parametrize("allocated", [0, 1])
+def test_a_process_looks_only_at_a_gpu_that_it_computes_on(monkeypatch: pytest.MonkeyPatch, allocated: int) -> None:
+    """Asking a GPU for its memory makes a context there, which takes some hundred MB or fails where it is full."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: allocated)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda number: (2**30, 2**32))
+    found = {name: value for name, value in system_metrics().items() if "gpu" in name}
+    expected = {"system/gpu_3_memory_usage_megabytes": 3072, "system/gpu_3_memory_usage_percentage": 75}
+    assert found == (expected if allocated else {})
