@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from sparsemill.device import choose_precision
+from sparsemill.errors import UserError
+from sparsemill.training import processes
 from sparsemill.training.system import system_metrics
 
 
@@ -48,3 +50,13 @@ def test_a_process_looks_only_at_a_gpu_that_it_computes_on(monkeypatch: pytest.M
     found = {name: value for name, value in system_metrics().items() if "gpu" in name}
     expected = {"system/gpu_3_memory_usage_megabytes": 3072, "system/gpu_3_memory_usage_percentage": 75}
     assert found == (expected if allocated else {})
+
+
+def test_more_processes_than_gpus_are_a_users_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every process, or the others would wait for those that have none."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name, value in {"WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "8", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    told = "8 processes want a GPU each, but torch sees 2; use `--set-resources pretrain:processes=2 finetune:"
+    with pytest.raises(UserError, match=told):
+        processes.join("cuda")

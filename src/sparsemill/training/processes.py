@@ -8,15 +8,31 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
+from sparsemill.errors import UserError
+
 T = TypeVar("T")
 
 
+def _take_gpu() -> None:
+    wanted, seen = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
+    if wanted > seen:
+        raise UserError(
+            f"{wanted} processes want a GPU each, but torch sees {seen}; "
+            f"use `--set-resources pretrain:processes={seen} finetune:processes={seen}`"
+        )
+    torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+
+
 def join(device: str) -> None:
-    """Join the processes that `torchrun` started; `device` is `cpu` or `cuda`, one GPU per process."""
+    """Join the processes that `torchrun` started; `device` is `cpu` or `cuda`, one GPU per process.
+
+    Raises:
+        UserError: there are fewer GPUs.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         return
     if device == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        _take_gpu()
     dist.init_process_group("nccl" if device == "cuda" else "gloo")
 
 
