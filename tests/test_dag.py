@@ -13,6 +13,7 @@ import yaml
 from fake_checkout import OUTPUTS, ROOT, make_checkout, planned, snakemake, study_of
 
 from sparsemill.study import edges, plan
+from sparsemill.study.gpu import sees_gpu
 
 
 @pytest.fixture(scope="module")
@@ -81,15 +82,18 @@ def test_jobs_that_tokenise_for_a_gpu_ask_for_several_cores(
             found.setdefault(script, set()).add(count)
         return found
 
-    if not shutil.which("nvidia-smi"):
+    if not sees_gpu():
         assert cores()["encode_corpus"] == {"1"}
     fake = tmp_path / "nvidia-smi"
     fake.write_text("#!/bin/sh\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     found = cores()
     assert found["encode_corpus"] == found["embed_teacher"] == {"8"}
     assert found["evaluate_run"] == {"1"}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert cores()["encode_corpus"] == {"1"}
 
 
 @pytest.mark.parametrize("overlay", sorted(path.name for path in (ROOT / "config" / "overlays").glob("*.yaml")))

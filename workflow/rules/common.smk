@@ -1,7 +1,6 @@
 # Glue between Snakemake and the package: the resolved study, paths, and the one shape of every command.
 import os
 import re
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -13,7 +12,7 @@ from sparsemill.errors import UserError
 from sparsemill.files import canonical_json
 from sparsemill.malloc import keep_freed_memory
 from sparsemill.retrieval.ir_metadata import GOAL
-from sparsemill.study import check, edges, mirror, missing, outside, pages, plan, revisions, specs, targets
+from sparsemill.study import check, edges, gpu, mirror, missing, outside, pages, plan, revisions, specs, targets
 from sparsemill.study.goal import research_goal
 from sparsemill.study.load import chosen_scale, load_study
 from sparsemill.study.yaml_files import check_config_files
@@ -67,8 +66,7 @@ os.environ.update({GOAL: canonical_json(research_goal(study))})
 # Training streams to the store if there is one. No input either: a store that was deleted must train nothing again, nor
 # cost a stopped training its checkpoints.
 os.environ.update(SPARSEMILL_STORE=str(RESULTS / "store") if study.tracking.live else "")
-NVIDIA = Path(os.sep, "dev", "nvidia0")
-GPUS = int(study.device != "cpu" and (shutil.which("nvidia-smi") is not None or NVIDIA.exists()))
+GPUS = int(study.device != "cpu" and gpu.sees_gpu())
 ENCODING_THREADS = 8 if GPUS else 1  # a GPU encodes what several cores tokenise
 
 
