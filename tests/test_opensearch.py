@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from scipy import sparse
 from sparsemill.errors import UserError
 from sparsemill.retrieval import opensearch_build, opensearch_client
 from sparsemill.retrieval.clusters import index_name, open_cluster
+from sparsemill.retrieval.opensearch import OpenSearchIndex
 from sparsemill.retrieval.opensearch_client import Connection
 from sparsemill.retrieval.vectors import Shard, write_shard
 from sparsemill.serving.load import Burst, Target, send
@@ -176,6 +178,33 @@ def test_credentials_come_from_the_environment(shard: Path, tmp_path: Path, monk
         assert "secret" not in path.read_text()
     with pytest.raises(UserError, match="a password is sent over https only"):
         build(tmp_path / "index", [shard], entry("http://search.example:9200", credentials="MINE"))
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("http://search", "http://search:9200"),
+        ("https://search/os/", "https://search:443/os"),
+        ("http://search:80/os", "http://search:80/os"),
+    ],
+)
+def test_load_is_sent_where_searches_are(
+    monkeypatch: pytest.MonkeyPatch, shard: Path, tmp_path: Path, address: str, url: str
+) -> None:
+    with running(Cluster()) as other:
+        build(tmp_path / "index", [shard], entry(other))
+    asked: list[str] = []
+
+    def answer(self: Connection, request: Any, **_: Any) -> bool:
+        node = self._client.transport.get_connection()
+        asked.append(node.host + node.url_prefix)
+        return True
+
+    monkeypatch.setattr(Connection, "call", answer)
+    index = OpenSearchIndex(tmp_path / "index", entry(address), entry(address))
+    target = index.target(sparse.csr_matrix(np.eye(4, dtype=np.float32)), 1)
+    assert set(asked) == {url}
+    assert target["urls"][0].startswith(f"{url}/{NAME}/_search?")
 
 
 @pytest.mark.parametrize("password", ["geh:é im", "密码"])

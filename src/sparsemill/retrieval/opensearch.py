@@ -83,7 +83,7 @@ class OpenSearchIndex:
             may hold the password: to be handed over, and written nowhere.
         """
         bodies = [json.dumps(body) for body in self._bodies(queries, k) if body is not None]
-        url = f"{self._connection.address.rstrip('/')}/{self._index}/_search?{urlencode(self._options)}"
+        url = f"{self._connection.url}/{self._index}/_search?{urlencode(self._options)}"
         # Answers say how long they took, so that they are not repeatable.
         asked = {"urls": [url], "bodies": bodies, "headers": self._connection.headers(), "repeatable": False}
         return asked | self._connection.trust

@@ -52,6 +52,7 @@ class Connection:
 
     Attributes:
         address: of the cluster.
+        url: where requests go: the address with its port.
         retries: further tries after the answers in `RETRIED`.
         trust: `verify` and `ca_file`, of those settings.
 
@@ -85,6 +86,8 @@ class Connection:
             max_retries=0,
             **(options if secure else {}),
         )
+        node = self._client.transport.get_connection()
+        self.url: str = node.host + node.url_prefix
         self.call(lambda client: client.info())
 
     def headers(self) -> dict[str, str]:

@@ -70,7 +70,8 @@ class OpenSearchEngine(Cluster):
 
     kind: Literal["opensearch"]
     address: str = Field(
-        pattern=r"^https?://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9._/-]*)?$", description="as in https://localhost:9200"
+        pattern=r"^https?://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9._/-]*)?$",
+        description="as in https://localhost:9200 (without a port: 443, or 9200 of http)",
     )
     verify: bool = Field(default=True, description="check the server's certificate")
     ca_file: str | None = Field(default=None, description="certificates to trust (null: those of the package certifi)")
