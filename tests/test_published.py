@@ -176,6 +176,24 @@ def test_mistakes_are_told_in_one_line() -> None:
     assert "'printed', 'quoted'" in told(block(evidence="guessed"))
 
 
+def test_a_cost_is_due_where_it_is_measured() -> None:
+    costs = {"a": "FLOPS", "b": "index MB", "c": "p99_ms"}
+    columns = {name: {"measure": measure, "collection": "pydocs"} for name, measure in costs.items()}
+    rows = {name: {"system": name, "values": [1, 2, 3]} for name in ("x", "minilm")}
+    shown = [{"system": name} for name in rows]
+
+    def due(*measures: str) -> set[tuple[str | None, str]]:
+        table = {"caption": "", "rows": shown, "columns": [{"measure": m, "collection": "pydocs"} for m in measures]}
+        entry = block(columns=columns, rows=rows)
+        config = {"published": {"x": entry}, "experiments": {"x": {"extends": "ours"}}, "tables": {"t": table}}
+        study = load_study(config, CONFIG)
+        return {(value.system, value.measure) for value in due_values(study)}
+
+    assert due("nDCG@10") == {("x", "FLOPS")}
+    assert due("nDCG@10", "index MB") == {("x", "FLOPS"), ("x", "index MB")}
+    assert due("latency/BM25") == {("x", "FLOPS"), ("x", "p99_ms")}
+
+
 @pytest.mark.parametrize("overlay", ["beir_bm25", "beir_scifact", "beir_nfcorpus", "irds_scifact"])
 def test_overlays_check_bm25_against_anserini(overlay: str) -> None:
     text = (CONFIG / "overlays" / f"{overlay}.yaml").read_text(encoding="utf-8")
