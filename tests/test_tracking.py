@@ -270,6 +270,14 @@ def test_what_is_refused_keeps_nothing_else_back(world: World, monkeypatch: pyte
     assert by_key(open_store(STORE))["systems/ours/seed-0"].data.metrics["pydocs.FLOPS"] == 0.1 + 0.2
 
 
+def test_an_output_that_is_gone_is_named(world: World) -> None:
+    folders = world.build()
+    Path("results/models/ours/seed-0/query_weights.json").unlink()
+    publication = publish_all(folders)
+    assert publication.pending == ["models/ours/seed-0"]
+    assert "results/models/ours/seed-0/query_weights.json" in publication.reason
+
+
 def test_rows_of_tables_are_kept_up_to_date(world: World) -> None:
     folders = world.build()
     first = publish_all(folders)

@@ -205,7 +205,7 @@ class Artefact:
             for path in small:
                 link = root / "outputs" / path
                 link.parent.mkdir(parents=True, exist_ok=True)
-                link.symlink_to((self.folder / path).resolve())
+                link.symlink_to((self.folder / path).resolve(strict=True))
             files = [
                 {"path": (self.folder / path).as_posix(), "uploaded": path in small, **entry}
                 for path, entry in outputs.items()
