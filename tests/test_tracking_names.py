@@ -10,6 +10,7 @@ from configs import told
 
 from sparsemill.errors import UserError
 from sparsemill.tables import collect
+from sparsemill.tracking.experiment_note import runs_link
 from sparsemill.tracking.names import CIRCUMSTANCES, address, metric_name, metric_names, parameters
 from sparsemill.tracking.notes import Link, system_note
 from sparsemill.tracking.points import Point, record_points
@@ -104,6 +105,17 @@ def test_processes_that_open_a_fresh_store_together_do_not_race(tmp_path: Path) 
     jobs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     results = [job.communicate() for job in jobs]
     assert results == [("['demo', 'shared']\n", "")] * 3
+
+
+def test_names_and_labels_mean_nothing_to_markdown() -> None:
+    table = Link("", "1", "2")
+    rows = ["main/a]b <i>\n*c*", "other/`d`"]
+    note = system_note("my_own_model", values={}, stages=[], rows=rows, tables={"main": table}, files=[])
+    assert r"Retriever **my\_own\_model**" in note
+    assert (
+        r"**Feeds:** [main/a\]b \<i\> \*c\*](#/experiments/1/runs/2?workflowType=machine_learning), other/\`d\`" in note
+    )
+    assert runs_link("a_b", "1").startswith(r"[a\_b](#")
 
 
 def test_a_system_lists_its_stages_in_order_also_those_of_two_words() -> None:

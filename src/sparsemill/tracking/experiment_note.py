@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from sparsemill.files import canonical_json
 from sparsemill.tracking.names import TAG_LIMIT, clip
-from sparsemill.tracking.notes import Link
+from sparsemill.tracking.notes import Link, plain
 from sparsemill.tracking.store import EXPERIMENT_NOTE
 
 HEADLINE = ".nDCG_10"
@@ -23,7 +23,7 @@ _VIEW = "mlflow.sharedViewState."
 def runs_link(text: str, experiment_id: str, **query: str) -> str:
     """A link to the experiment's runs, on the side of MLflow's pages that is for training."""
     query |= {"workflowType": "machine_learning"}
-    return f"[{text}](#/experiments/{experiment_id}/runs?{urlencode(query)})"
+    return f"[{plain(text)}](#/experiments/{experiment_id}/runs?{urlencode(query)})"
 
 
 def _headlines(metrics: Sequence[str]) -> list[str]:
@@ -83,5 +83,5 @@ def experiment_note(
     for name in sweeps:
         parts = [retrievers(f"sweep.{name}")] if _headlines(metrics) else []
         parts.append(curves(f"tags.sweeps LIKE '%,{name},%' and {_TRAININGS}"))
-        lines.append(f"**Sweep {name}:** {' — '.join(parts)}")
+        lines.append(f"**Sweep {plain(name)}:** {' — '.join(parts)}")
     return clip("\n\n".join([*lines, EXPERIMENT_NOTE]), TAG_LIMIT)

@@ -1,5 +1,6 @@
 """The Markdown that stands above a run in MLflow's pages."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,11 @@ _LISTED = 30
 _STAGES = list(STAGES.values())
 
 
+def plain(text: str) -> str:
+    """Text that means nothing to Markdown, in one line."""
+    return re.sub(r"([\\\[\]<>`*_|])", r"\\\1", " ".join(text.split()))
+
+
 class Link(NamedTuple):
     """A run to point at."""
 
@@ -20,7 +26,9 @@ class Link(NamedTuple):
 
     def markdown(self) -> str:
         """A link that works in MLflow's pages at any address."""
-        return f"[{self.text}](#/experiments/{self.experiment_id}/runs/{self.run_id}?workflowType=machine_learning)"
+        return (
+            f"[{plain(self.text)}](#/experiments/{self.experiment_id}/runs/{self.run_id}?workflowType=machine_learning)"
+        )
 
 
 def _number(value: float) -> str:
@@ -64,9 +72,9 @@ def stage_note(
     if artefact.address.head == "tables" and table.exists():
         lines += [table.read_text(encoding="utf-8"), ""]
     lines += _listed("Rows", [link.markdown() for link in systems])
-    marks = [f"`{key}` ({evidence})" for key, evidence in artefact.assumed.items()]
+    marks = [f"`{key}` ({plain(evidence)})" for key, evidence in artefact.assumed.items()]
     lines += _listed("Not stated in the paper", marks)
-    lines += _listed("Feeds", rows)
+    lines += _listed("Feeds", [*map(plain, rows)])
     lines += _listed("Made of", [link.markdown() for link in inputs])
     files = [f"`{name}`" for name in artefact.manifest["outputs"]]
     lines += _listed(f"Files in `{artefact.folder.as_posix()}`", files)
@@ -110,9 +118,9 @@ def system_note(
     ordered = sorted(stages, key=_stage)
     shown = [link for link in ordered if not link.text.startswith(("encode ", "index "))]
     # MLflow's pages fold all but the first lines.
-    lines = [f"Retriever **{name}**: {', '.join(link.markdown() for link in shown)}", ""]
+    lines = [f"Retriever **{plain(name)}**: {', '.join(link.markdown() for link in shown)}", ""]
     runs = [(row, tables.get(row.split("/")[0])) for row in rows]
-    fed = [row if run is None else run._replace(text=row).markdown() for row, run in runs]
+    fed = [plain(row) if run is None else run._replace(text=row).markdown() for row, run in runs]
     lines += [*_listed("Feeds", fed), *_table(["measure", *collections], cells)]
     if files:
         lines += ["**Files, each with the settings it was made with:**", ""]
