@@ -114,6 +114,14 @@ def test_the_tradeoff_names_everything_it_shows_and_its_bytes_do_not_change(tmp_
     assert not plt.get_fignums()
 
 
+def test_dollars_in_a_label_are_dollars(tmp_path: Path) -> None:
+    labels = {"bm25": "between $1 and $2", "dense": r"$\price$"}
+    figure = plots.tradeoff(FIGURE, FRAME, engines=ENGINES, labels=labels)
+    assert not [text for text in figure.axes[0].texts if text.get_parse_math()]
+    save(figure, tmp_path)
+    assert (tmp_path / "figure.svg").exists()
+
+
 def test_labels_do_not_overlap() -> None:
     canvas, axes = plt.subplots()
     random = np.random.default_rng(0)

@@ -25,6 +25,7 @@ STYLE = {
     "grid.color": "#e6e9ed",
     "grid.linewidth": 0.7,
     "text.color": INK,
+    "text.parse_math": False,  # labels are what the config says, dollars included
     "xtick.color": INK,
     "ytick.color": INK,
     "legend.frameon": False,
