@@ -20,6 +20,7 @@ from sparsemill.errors import UserError
 from sparsemill.files import write_json
 from sparsemill.tracking.publish import publish
 from sparsemill.tracking.retry import due_attempt
+from sparsemill.tracking.source import fetch_evaluations
 from sparsemill.tracking.store import open_store
 
 
@@ -68,6 +69,17 @@ def test_command_lines_from_artefacts_to_verified_tables(world: World) -> None:
     assert (report["equal"], report["rows"], len(report["tables"])) == (True, 12, 4)
     assert "0.712" in (tables / "table.md").read_text()
     assert script("publish", {**SPEC, "rows": 1}, "published", store=STORE, artefacts=folders) == 2
+
+
+def test_a_larger_limit_uploads_what_was_too_large(world: World, tmp_path: Path) -> None:
+    folder = world.per_query("bm25", [0.1, 0.2])
+    key = folder.relative_to("results").as_posix()
+    publish_all([folder], upload_mib=0)
+    with pytest.raises(UserError, match=r"publish with a larger `tracking\.upload_mib`"):
+        fetch_evaluations(open_store(STORE), "demo", [key], tmp_path / "one")
+    publish_all([folder], upload_mib=1)
+    (found,) = fetch_evaluations(open_store(STORE), "demo", [key], tmp_path / "two")
+    assert (found / "per_query.parquet").read_bytes() == (folder / "per_query.parquet").read_bytes()
 
 
 def test_a_summary_that_failed_is_due_again(

@@ -22,6 +22,8 @@ from sparsemill.tracking.systems import TRAIN, describe_system, stages_of
 logger = logging.getLogger("sparsemill.tracking")
 
 _PARENT = "mlflow.parentRunId"
+_LIMIT = "upload_mib"
+"""Tag: the largest file that was uploaded with the run."""
 _FAILURES = 3
 
 
@@ -100,7 +102,7 @@ class Publisher:
 
     def _tags(self, artefact: Artefact, run: Any, parent: Any) -> dict[str, str]:
         rows = self.settings.rows.get(artefact.address.system, [])
-        tags = artefact.tags(self._keys)
+        tags = artefact.tags(self._keys) | {_LIMIT: f"{self.settings.upload_mib:g}"}
         above = None
         if parent is not None:
             above = Link(artefact.address.system_name, parent.info.experiment_id, parent.info.run_id)
@@ -138,7 +140,7 @@ class Publisher:
         points = [p for p in artefact.points() if not same_value(run.data.metrics.get(p.name), p.value)]
         changed = missing_tags(run, tags)
         self._rename(run, artefact)
-        if "created" in changed:
+        if not changed.keys().isdisjoint(("created", _LIMIT)):
             upload(self.store, run.info.run_id, artefact, limit=self._limit)
         if points or changed:
             self._written = True
