@@ -94,6 +94,22 @@ def test_a_moved_results_folder_is_told(tmp_path: Path, monkeypatch: pytest.Monk
         open_store(Path("store"))
 
 
+def test_a_store_lies_in_its_folder_whatever_that_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "a b, 50%20 #é'"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    create_store(Path("store"), {"uri": "", "experiments": ["demo"], "root": "mlflow"})
+    assert (folder / "mlflow" / "mlflow.db").exists()
+
+
+def test_a_folder_that_sqlite_cannot_be_told_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a?b").mkdir()
+    monkeypatch.chdir(tmp_path / "a?b")
+    with pytest.raises(UserError, match=r"a\?b/mlflow: SQLite's address ends at a question mark"):
+        create_store(Path("store"), {"uri": "", "experiments": ["demo"], "root": "mlflow"})
+    assert [path.name for path in tmp_path.iterdir()] == ["a?b"]
+
+
 @pytest.mark.slow
 def test_processes_that_open_a_fresh_store_together_do_not_race(tmp_path: Path) -> None:
     write_store(tmp_path / "store", uri="", experiments=["demo"], root=(tmp_path / "mlflow").as_posix())

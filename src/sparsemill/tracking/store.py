@@ -195,13 +195,15 @@ def open_store(folder: Path, *, moved: bool = False) -> Store:
             is for reading only.
 
     Raises:
-        UserError: `store.json` is missing or broken.
+        UserError: `store.json` is missing or broken, or SQLite cannot be told the folder.
         Exception: whatever MLflow raises when the store is out of reach.
     """
     described = read_json(folder / NAME)
     root, uri = Path(described["root"]), described["uri"]
     check_uri(uri)
     if uri.startswith(_SQLITE):
+        if "?" in str(root.absolute()):
+            raise UserError(f"{root.absolute()}: SQLite's address ends at a question mark; rename the folder")
         # MLflow keeps opened databases by URI, so a relative one would outlive a change of the working folder.
         uri = _SQLITE + str(Path(uri.removeprefix(_SQLITE)).absolute())
     files = None if urlsplit(uri).scheme in _SERVERS else (root / "artifacts").resolve()
