@@ -116,7 +116,7 @@ def system_note(
         for name in measures
     ]
     ordered = sorted(stages, key=_stage)
-    shown = [link for link in ordered if not link.text.startswith(("encode ", "index "))]
+    shown = [link for link in ordered if _STAGES[_stage(link)] not in ("encode", "index")]
     # MLflow's pages fold all but the first lines.
     lines = [f"Retriever **{plain(name)}**: {', '.join(link.markdown() for link in shown)}", ""]
     runs = [(row, tables.get(row.split("/")[0])) for row in rows]
