@@ -103,7 +103,14 @@ def test_a_misspelt_required_key_is_told_before_the_missing_one() -> None:
             {"experiments": experiment(query_regulariser={"lambda_d": 0.1})},
             "config: experiments.x.query_regulariser.lambda_d: unknown key; did you mean 'lambda_q'?",
         ),
-        ({"experiments": {"a/b": {"extends": "ours"}}}, "config: experiments.a/b: "),
+        (
+            {"experiments": {"a/b": {"extends": "ours"}}},
+            "config: experiments.a/b: a name has letters, digits, dots, hyphens and underscores",
+        ),
+        (
+            {"revisions": {"some/where": "main"}},
+            "config: revisions.some/where: must be the 40 digits of a commit, got 'main'",
+        ),
         ({"experiments": {"x": 3}}, "config: experiments.x: expected a mapping, got 3"),
         ({"experiments": [1]}, "config: experiments: expected a mapping of names"),
         ({"expected": {"a": 1}}, "config: expected: expected a list"),

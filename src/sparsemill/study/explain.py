@@ -6,6 +6,12 @@ from pydantic import ValidationError
 
 from sparsemill.study.hints import nearest
 from sparsemill.study.models import Study
+from sparsemill.study.models.base import COMMIT, NAME
+
+PATTERNS = {
+    COMMIT: "must be the 40 digits of a commit",
+    NAME: "a name has letters, digits, dots, hyphens and underscores, and starts with a letter or digit",
+}
 
 Schema = dict[str, Any]
 Location = tuple[str | int, ...]
@@ -76,6 +82,7 @@ def explain(error: ValidationError, *, below: Location = ()) -> str:
     if first["type"] == "union_tag_invalid":
         kind = str(first["ctx"]["tag"])
         return f"config: {found.path}.kind: no kind {kind!r}; {nearest(kind, found.kinds)}{more}"
-    message = first["msg"].removeprefix("Value error, ")
+    pattern = str(first.get("ctx", {}).get("pattern"))
+    message = PATTERNS.get(pattern, first["msg"].removeprefix("Value error, "))
     given = "" if first["type"] == "missing" else f", got {first['input']!r}"
     return f"config: {found.path}: {message}{given if len(given) < 120 else ''}{more}"

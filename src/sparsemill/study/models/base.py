@@ -17,9 +17,10 @@ from pydantic import (
 
 from sparsemill.study.hints import nearest
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+NAME, COMMIT = r"^[A-Za-z0-9][A-Za-z0-9._-]*$", "^[0-9a-f]{40}$"
+Name = Annotated[str, Field(pattern=NAME, max_length=80)]
 Positive = Annotated[int, Field(gt=0)]
-Revision = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
+Revision = Annotated[str, Field(pattern=COMMIT)]
 Device = Literal["auto", "cpu", "cuda"]
 LATER = "later"
 """Marks a key that came after results were made (`Annotated[type, LATER]`): at its default it is in no dump, so that
