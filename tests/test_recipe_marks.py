@@ -20,9 +20,12 @@ def test_rows_at_paper_scale_say_what_is_assumed(studies: dict[str, Study]) -> N
 
 
 GUESSED = {
+    "pre-idf": {"representation"},
+    "ours": {"representation"},
     "ours-without-idf": {"regulariser.lambda_d"},
-    "doc-distill": {"regulariser.lambda_d"},
+    "doc-distill": {"regulariser.lambda_d", "ensemble"},
     "pre-infonce": {"temperature", "infonce_weight"},
+    "splade": {"queries_per_step", "learning_rate", "query_length", "document_length", "max_grad_norm"},
     "splade-doc": {"queries_per_step", "regulariser.lambda_d"},
     "splade-max": {"queries_per_step", "regulariser.lambda_d"},
     "distilsplade-max": {"queries_per_step", "regulariser.lambda_d"},
