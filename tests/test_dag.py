@@ -64,10 +64,10 @@ def test_a_target_of_another_scale_is_told_in_one_line(fresh: Path, target: str,
 def test_the_profile_for_several_gpus_starts_trainings_with_torchrun(fresh: Path) -> None:
     profile = ("--workflow-profile", "profiles/multi-gpu", "--quiet", "host")
     told = snakemake(fresh, "--dry-run", "--printshellcmds", *profile)
-    started = re.findall(r"Shell command: (.*) \S*/(\w+)\.py --in start", told)
-    assert len(started) == 6
-    assert {command for command, _ in started} == {"python -m torch.distributed.run --standalone --nproc_per_node 8 --"}
-    assert {script for _, script in started} == {"pretrain", "finetune"}
+    started = Counter(re.findall(r"Shell command: (.*) \S*/(\w+)\.py --in start", told))
+    torchrun = "python -m torch.distributed.run --standalone --nproc_per_node"
+    # A step of the demo's fine-tuning has four queries.
+    assert started == {(f"{torchrun} 8 --", "pretrain"): 2, (f"{torchrun} 4 --", "finetune"): 4}
 
 
 def test_jobs_that_tokenise_for_a_gpu_ask_for_several_cores(

@@ -12,7 +12,7 @@ from sparsemill.errors import UserError
 from sparsemill.files import canonical_json
 from sparsemill.malloc import keep_freed_memory
 from sparsemill.retrieval.ir_metadata import GOAL
-from sparsemill.study import check, edges, gpu, mirror, missing, outside, pages, plan, revisions, specs, targets
+from sparsemill.study import check, edges, gpu, launch, mirror, missing, outside, pages, plan, revisions, specs, targets
 from sparsemill.study.goal import research_goal
 from sparsemill.study.load import chosen_scale, load_study
 from sparsemill.study.yaml_files import check_config_files
@@ -188,9 +188,12 @@ def connection(wildcards, output):
 
 def launcher(wildcards, resources):
     """A `params` function: Python, or torchrun for several processes; it asks for `resources`, see `facts`."""
-    if resources.processes == 1:
+    pretraining = wildcards.get("pretraining")
+    trained = study.experiments[wildcards.experiment] if pretraining is None else study.pretrainings[pretraining]
+    processes = launch.sharing(trained, resources.processes)
+    if processes == 1:
         return "python"
-    return f"python -m torch.distributed.run --standalone --nproc_per_node {resources.processes} --"
+    return f"python -m torch.distributed.run --standalone --nproc_per_node {processes} --"
 
 
 def reading(wildcards):

@@ -1,5 +1,5 @@
 # Pre-training and fine-tuning. With `--set-resources finetune:processes=8` (see profiles/multi-gpu) torchrun starts eight
-# processes, one GPU each; they share every step's queries, and the result is that of one process.
+# processes, or fewer that divide a step's queries, one GPU each; they share these, and the result is that of one process.
 rule pretrain:
     # Pre-train with in-batch rows; siamese teachers through cached embeddings.
     input:
