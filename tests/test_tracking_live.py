@@ -113,6 +113,11 @@ def test_a_study_may_keep_its_runs_in_the_shared_experiment(world: World, monkey
     assert "report" in by_key(open_store(STORE))
 
 
+def test_the_experiment_that_mlflow_makes_is_refused(world: World) -> None:
+    with pytest.raises(UserError, match="MLflow keeps 'Default' for itself"):
+        create_store(STORE, {"uri": "", "experiments": ["Default"], "root": "results/mlflow"})
+
+
 @pytest.mark.parametrize(("broken", "status"), [(False, "FINISHED"), (True, "FAILED")])
 def test_a_run_ends_as_its_training_did(
     world: World, monkeypatch: pytest.MonkeyPatch, broken: bool, status: str

@@ -21,6 +21,8 @@ NAME = "store.json"
 DATABASE = "mlflow.db"
 _SQLITE = "sqlite:///"
 _SERVERS = ("http", "https")
+_DEFAULT = "0"
+"""Id of the experiment that MLflow makes with a store, with a folder of its own."""
 _CREDENTIALS = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (a database's driver has its own, as PGPASSWORD)"
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
@@ -172,6 +174,8 @@ def _ensure_experiment(client: Any, name: str, location: str | None, *, moved: b
         tags = {"mlflow.note.content": EXPERIMENT_NOTE, KIND: TRAINING}
         created: str = client.create_experiment(name, artifact_location=location, tags=tags)
         return created
+    if location is not None and found.experiment_id == _DEFAULT:
+        raise UserError(f"tracking.experiment: MLflow keeps {name!r} for itself; take another name")
     if location is not None and found.artifact_location != location and not moved:
         raise RuntimeError(
             f"experiment {name!r} keeps its files in {found.artifact_location}, not in {location}: the results folder "
@@ -195,7 +199,7 @@ def open_store(folder: Path, *, moved: bool = False) -> Store:
             is for reading only.
 
     Raises:
-        UserError: `store.json` is missing or broken, or SQLite cannot be told the folder.
+        UserError: `store.json` is missing or broken, SQLite cannot be told the folder, or MLflow has the experiment.
         Exception: whatever MLflow raises when the store is out of reach.
     """
     described = read_json(folder / NAME)
