@@ -169,6 +169,7 @@ def test_verify_fails_where_a_verdict_fails_and_writes_nothing(
     before = path.read_bytes()
     assert verify.main([str(tmp_path)]) == 1
     assert path.read_bytes() == before
+    assert verify.main([str(tmp_path), "--none-due"]) == 2
     assert "2 verdicts, 1 of them failing." in capsys.readouterr().out
 
 

@@ -46,6 +46,16 @@ def test_targets_by_name(fresh: Path) -> None:
     assert "publish" not in planned(fresh, "figures").values()
 
 
+def test_a_study_without_verdicts_prints_those_of_no_other(fresh: Path) -> None:
+    column = {"measure": "nDCG@10", "collection": "pydocs"}
+    table = {"caption": "Mine", "rows": [{"system": "bm25"}], "columns": [column]}
+    overlay = fresh / "mine.yaml"
+    overlay.write_text(yaml.safe_dump({"presets": [], "tables": {"mine": table}}))
+    assert "expected" not in plan.results(study_of(fresh, overlay))
+    told = snakemake(fresh, "--dry-run", "--printshellcmds", "verify", "--configfile", str(overlay))
+    assert "sparsemill.verify results --none-due" in told
+
+
 @pytest.mark.parametrize(
     ("target", "scale", "message"),
     [
