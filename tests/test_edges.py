@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from configs import load
+from paper_recipes import overlay
 
 from sparsemill.study import edges, plan, specs
 from sparsemill.study.models import Study
@@ -44,6 +45,14 @@ def test_inputs_come_first_and_each_once(name: str, request: pytest.FixtureReque
     for key in order:
         for parents in edges.upstream(study, key).values():
             assert all(place[parent] < place[key] for parent in parents), key
+
+
+def test_the_results_readme_names_every_kind_of_artefact() -> None:
+    study = overlay("papers_demo")
+    heads = {key.split("/")[0] for key in edges.closure(study, ["verified"])}
+    assert heads >= {"cross_encoders", "training_pairs"}
+    text = (CONFIG.parent / "results" / "README.md").read_text()
+    assert not [head for head in sorted(heads) if f"`{head}/" not in text]
 
 
 def test_the_closure_of_everything_is_that_of_its_results(wide: Study) -> None:
