@@ -10,7 +10,7 @@ import yaml
 from configs import turned
 from every_spec import spec_of
 
-from sparsemill.study import edges, plan, specs
+from sparsemill.study import edges, mirror, plan, specs
 from sparsemill.study.load import load_study
 from sparsemill.study.models import LATER, Model, Table
 from sparsemill.study.sharing import index_of
@@ -270,3 +270,27 @@ def test_a_later_key_is_in_the_spec_only_where_it_is_not_at_its_default() -> Non
     assert Outer().model_dump(mode="json") == {"inner": {"old": 1}}
     assert Outer(inner=Inner(new=3), more=4).model_dump() == {"inner": {"old": 1, "new": 3}, "more": 4}
     assert Outer.model_validate(Outer().model_dump()) == Outer()
+
+
+def test_tables_from_the_store_ask_for_the_settings_of_all_that_was_measured() -> None:
+    """And of what it was made from, but for collections, which may hold what is installed here."""
+
+    def asked(*path: str | int, value: Any) -> Any:
+        config = {**demo(), "tables_source": "mlflow"}
+        setting(*path, value=value)(config)
+        study = load_study(config, ALONE)
+        found = mirror.collect_results(study)["mlflow"]
+        assert set(found["keys"]) == {key for keys in plan.measured(study).values() for key in keys}
+        tests = mirror.test_significance(study, "demo")["mlflow"]
+        assert tests["keys"].items() <= found["keys"].items()
+        assert set(tests["above"]) <= set(found["above"])
+        return found
+
+    before = asked("tables_source", value="mlflow")
+    measures = asked("measures", value=["nDCG@10", "MRR@10", "R@100", "AP", "P@5"])
+    assert measures["above"] == before["above"]
+    assert measures["keys"] != before["keys"]
+    trained = asked("experiments", "ours", "learning_rate", value=3e-4)
+    assert trained["keys"] == before["keys"]
+    assert trained["above"] != before["above"]
+    assert asked("collections", "pydocs", "packages", value=["scipy"]) == before

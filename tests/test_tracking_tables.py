@@ -13,6 +13,7 @@ from tracked import (
     World,
     publish_all,
     script,
+    spec_hashes,
     verified,
 )
 
@@ -20,7 +21,7 @@ from sparsemill.errors import UserError
 from sparsemill.files import write_json
 from sparsemill.tracking.publish import publish
 from sparsemill.tracking.retry import due_attempt
-from sparsemill.tracking.source import fetch_evaluations
+from sparsemill.tracking.source import fetch_evaluations, measured_frame, opened
 from sparsemill.tracking.store import open_store
 
 
@@ -76,9 +77,9 @@ def test_a_larger_limit_uploads_what_was_too_large(world: World, tmp_path: Path)
     key = folder.relative_to("results").as_posix()
     publish_all([folder], upload_mib=0)
     with pytest.raises(UserError, match=r"publish with a larger `tracking\.upload_mib`"):
-        fetch_evaluations(open_store(STORE), "demo", [key], tmp_path / "one")
+        fetch_evaluations(open_store(STORE), "demo", {key: None}, tmp_path / "one")
     publish_all([folder], upload_mib=1)
-    (found,) = fetch_evaluations(open_store(STORE), "demo", [key], tmp_path / "two")
+    (found,) = fetch_evaluations(open_store(STORE), "demo", {key: None}, tmp_path / "two")
     assert (found / "per_query.parquet").read_bytes() == (folder / "per_query.parquet").read_bytes()
 
 
@@ -104,7 +105,7 @@ def test_tables_from_a_store_that_was_moved_are_those_from_files(
 ) -> None:
     values = {"bm25": [0.1, 0.2, 0.3, 0.1], "ours": [0.3, 0.6, 0.5, 0.4]}
     folders = [world.per_query(system, found) for system, found in values.items()]
-    keys = [folder.relative_to("results").as_posix() for folder in folders]
+    keys = spec_hashes(folders)
     table = {
         "caption": "Main",
         "rows": [{"system": "bm25"}, {"system": "ours", "compare": ["bm25"]}],
@@ -127,10 +128,25 @@ def test_tables_from_a_store_that_was_moved_are_those_from_files(
         assert (elsewhere / "results" / name).read_bytes() == (tmp_path / "results" / name).read_bytes(), name
     assert '"significant": true' in (elsewhere / "results/tests/significance.json").read_text()
     # What is not there is told, never left out.
-    lacking = {"mlflow": {"experiment": "demo", "keys": [*keys, "evaluations/ours/seed-1/pydocs/lucene"]}}
+    lacking = {"mlflow": {"experiment": "demo", "keys": {**keys, "evaluations/ours/seed-1/pydocs/lucene": "0"}}}
     assert script("collect_results", lacking, "tidy", store=STORE) == 2
     next(Path("results/mlflow/artifacts").rglob("per_query.parquet")).unlink()
     assert script("test_significance", spec | source, "tests", store=STORE) == 2
+
+
+def test_results_of_other_settings_are_refused(world: World) -> None:
+    folders = world.build()
+    publish_all(folders)
+    evaluations, made = spec_hashes(folders[2:5]), spec_hashes(folders)
+    key, model = "evaluations/ours/seed-0/pydocs/lucene", "models/ours/seed-0"
+    with opened(STORE) as store:
+        assert len(measured_frame(store, "demo", evaluations, above=made.values())) == 9
+        # What is installed here is in some collections' specs.
+        assert len(measured_frame(store, "demo", evaluations, above=[made[model]])) == 9
+        with pytest.raises(UserError, match=rf"'demo' has 1 of 3 results by other settings .* example {key}; give the"):
+            measured_frame(store, "demo", {**evaluations, key: "0"}, above=made.values())
+        with pytest.raises(UserError, match=rf"has 1 of 3 .* example {key}, made from {model}; give the"):
+            measured_frame(store, "demo", evaluations, above=[])
 
 
 @pytest.mark.parametrize(

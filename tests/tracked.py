@@ -103,6 +103,11 @@ def publish_all(folders: list[Path], **changes: Any) -> Publication:
     return publish(folders, STORE, {**SPEC, "upload_mib": 0.1, **changes})
 
 
+def spec_hashes(folders: list[Path]) -> dict[str, str]:
+    """Key -> hash of its spec."""
+    return {described["key"]: described["spec_hash"] for described in map(manifest.read, folders)}
+
+
 def all_runs(store: Store) -> dict[str, Any]:
     runs = store.client.search_runs(list(store.experiments.values()), max_results=500)
     return {run.info.run_id: run for run in runs}

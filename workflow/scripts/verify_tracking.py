@@ -57,7 +57,7 @@ def tested_from_mlflow(job: Job, folder: Path, expected: Any) -> Any:
     described = manifest.read(folder)
     spec, contents = described["spec"], set(described["inputs"].values())
     published = read_json(job.input("published") / "receipts.json")["runs"]
-    keys = [key for key, receipt in published.items() if receipt["content"] in contents]
+    keys = dict.fromkeys(key for key, receipt in published.items() if receipt["content"] in contents)
     table = Table(**spec["table"])
     with TemporaryDirectory() as temporary, opened(job.input("store")) as store:
         folders = fetch_evaluations(store, job.spec["experiment"], keys, Path(temporary))

@@ -10,7 +10,6 @@ from sparsemill.study import page_edges as pages
 from sparsemill.study import plan
 from sparsemill.study import retrieval_edges as retrieval
 from sparsemill.study import training_edges as training
-from sparsemill.study.mirror import measured
 from sparsemill.study.models import Study
 from sparsemill.study.retrieval_edges import Edges
 
@@ -76,7 +75,7 @@ def upstream(study: Study, key: str) -> Edges:  # noqa: PLR0911, PLR0912  (one l
         case ["engine_time" | "serving" as kind, *place]:
             return retrieval.of_times(study, kind, place)
         case ["tidy"]:
-            return _from_source(study, measured(study))
+            return _from_source(study, plan.measured(study))
         case ["significance", table]:
             return _from_source(study, {"evaluations": plan.table_evaluations(study, table)})
         case ["tables", table]:

@@ -2,33 +2,36 @@
 
 from collections.abc import Iterable
 
-from sparsemill.study import plan, specs
+from sparsemill.files import canonical_json, text_hash
+from sparsemill.study import edges, plan, specs
 from sparsemill.study.models import Study
-from sparsemill.study.timings import KINDS
-
-
-def measured(study: Study) -> dict[str, list[str]]:
-    """Keys of everything that is measured, by kind."""
-    return {
-        "evaluation": plan.evaluations(study),
-        "sparsity": plan.costs(study, "sparsity"),
-        "latency": plan.costs(study, "latency"),
-        "index_size": plan.costs(study, "index_size"),
-        "training_pairs": plan.pair_counts(study),
-        **{kind: plan.times(study, kind) for kind in KINDS},
-    }
 
 
 def _source(study: Study, keys: Iterable[str]) -> specs.Spec:
-    """Where the keys' values are, if not in files."""
+    """Where the keys' values are, if not in files, and by which settings: hashes of their specs, and of all above them.
+
+    Collections are left out: the specs of some hold what is installed, or a folder, here.
+    """
     if study.tables_source == "files":
         return {}
-    return {"mlflow": {"experiment": study.tracking.experiment, "keys": sorted(keys)}}
+    wanted = set(keys)
+    above = [key for key in edges.closure(study, wanted) if key not in wanted and not key.startswith("collections/")]
+    return {
+        "mlflow": {
+            "experiment": study.tracking.experiment,
+            "keys": {key: _hash(study, key) for key in wanted},
+            "above": sorted({_hash(study, key) for key in above}),
+        }
+    }
+
+
+def _hash(study: Study, key: str) -> str:
+    return text_hash(canonical_json(specs.by_key(study, key)))
 
 
 def collect_results(study: Study) -> specs.Spec:
     """What the tidy frame is made of, if not of files."""
-    keys = (key for kind in measured(study).values() for key in kind)
+    keys = (key for kind in plan.measured(study).values() for key in kind)
     return specs.collect_results(study) | _source(study, keys)
 
 

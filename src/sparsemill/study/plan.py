@@ -7,7 +7,7 @@ from sparsemill.study.groups import members
 from sparsemill.study.measures import INDEX_SIZE, LATENCY, asked_times, timed_uses, uses
 from sparsemill.study.models import Study
 from sparsemill.study.specs import in_two_phases, system_engine, system_kind, variants
-from sparsemill.study.timings import ENGINES
+from sparsemill.study.timings import ENGINES, KINDS
 from sparsemill.study.verdicts import claim_evaluations, due_claims, due_values
 
 
@@ -108,6 +108,18 @@ def pair_counts(study: Study) -> list[str]:
     """Keys of the counts of training sets that tables show."""
     shown = dict.fromkeys(name for table in study.tables.values() for name in table.counted_sets)
     return [f"training_pairs/{name}" for name in shown]
+
+
+def measured(study: Study) -> dict[str, list[str]]:
+    """Keys of everything that is measured, by kind."""
+    return {
+        "evaluation": evaluations(study),
+        "sparsity": costs(study, "sparsity"),
+        "latency": costs(study, "latency"),
+        "index_size": costs(study, "index_size"),
+        "training_pairs": pair_counts(study),
+        **{kind: times(study, kind) for kind in KINDS},
+    }
 
 
 def findings(study: Study) -> list[str]:

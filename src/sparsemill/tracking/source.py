@@ -1,6 +1,7 @@
 """What tables are built from where only the store is there: measures from runs, per-query values from their files."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sparsemill import manifest
 from sparsemill.errors import UserError
 from sparsemill.tables.tidy import to_frame
+from sparsemill.tracking.names import SHARED
 from sparsemill.tracking.read import records
 from sparsemill.tracking.runs import Index, search
 from sparsemill.tracking.store import NAME, Store, failure, fetch, open_store
@@ -33,40 +35,100 @@ def opened(store_folder: Path) -> Iterator[Store]:
         raise UserError(f"{store_folder / NAME}: cannot read the tracking store: {failure(error)}") from error
 
 
-def measured_runs(store: Store, experiment: str, keys: Iterable[str]) -> list[Any]:
+def measured_runs(
+    store: Store, experiment: str, keys: Mapping[str, str | None], *, above: Collection[str] | None = None
+) -> list[Any]:
     """The current runs of measured artefacts.
 
+    Args:
+        store: an open store.
+        experiment: its name.
+        keys: key -> the hash that its spec must have (None: any).
+        above: hashes that the specs of what they were made from must have, collections left out (None: any).
+
     Raises:
-        UserError: one is not published; it names the first.
+        UserError: one is not published, or by other settings; it names the first.
     """
     wanted = sorted(keys)
-    runs = Index.of(search(store, experiment)).complete
+    found = list(search(store, experiment))
+    runs = Index.of(found).complete
     missing = [key for key in wanted if key not in runs or "metric_names" not in runs[key].data.tags]
     if missing:
         raise UserError(
             f"MLflow experiment {experiment!r} lacks {len(missing)} of {len(wanted)} results, for example "
             f"{missing[0]}; publish them where they were made"
         )
+    made = _by_content([*found, *(search(store, SHARED) if experiment != SHARED else [])])
+    others = {
+        key: other for key in wanted if (other := _other_settings(runs[key], made, spec_hash=keys[key], above=above))
+    }
+    if others:
+        key, other = next(iter(others.items()))
+        raise UserError(
+            f"MLflow experiment {experiment!r} has {len(others)} of {len(wanted)} results by other settings than this "
+            f"config's, for example {key}{'' if other == key else f', made from {other}'}; give the config that they "
+            "were published with, or publish by this one where they were made"
+        )
     return [runs[key] for key in wanted]
 
 
-def measured_frame(store: Store, experiment: str, keys: Iterable[str]) -> "pd.DataFrame":
+def _by_content(runs: list[Any]) -> dict[str, Any]:
+    """`KEY@CONTENT` -> its run, superseded ones too, as the tag `inputs` says it."""
+    return {f"{run.data.tags['key']}@{run.data.tags.get('content')}": run for run in runs if "key" in run.data.tags}
+
+
+def _inputs(run: Any) -> list[str]:
+    """Of what a run's artefact was made, collections left out; nothing where MLflow's limit cut the list."""
+    try:
+        inputs: list[str] = list(json.loads(run.data.tags["inputs"]).values())
+    except ValueError:
+        return []
+    return [place for place in inputs if not place.startswith("collections/")]
+
+
+def _lineage(run: Any, made: Mapping[str, Any]) -> Iterator[Any]:
+    """The runs of all that a run's artefact was made from, as far as they are in the store."""
+    seen, left = set(), _inputs(run)
+    while left:
+        place = left.pop()
+        if place in made and place not in seen:
+            seen.add(place)
+            left += _inputs(made[place])
+            yield made[place]
+
+
+def _other_settings(
+    run: Any, made: Mapping[str, Any], *, spec_hash: str | None, above: Collection[str] | None
+) -> str | None:
+    """Key of the run, or of one above it, whose spec is not one that was asked for; None if all are."""
+    if spec_hash not in (None, run.data.tags["spec_hash"]):
+        return str(run.data.tags["key"])
+    lineage = _lineage(run, made) if above is not None else ()
+    keys = (str(other.data.tags["key"]) for other in lineage if other.data.tags["spec_hash"] not in (above or ()))
+    return next(keys, None)
+
+
+def measured_frame(
+    store: Store, experiment: str, keys: Mapping[str, str | None], *, above: Collection[str] | None = None
+) -> "pd.DataFrame":
     """The tidy frame of measured artefacts, from their runs' metrics and tags.
 
     Raises:
         UserError: as `measured_runs`.
     """
-    return to_frame(record for run in measured_runs(store, experiment, keys) for record in records(run))
+    return to_frame(record for run in measured_runs(store, experiment, keys, above=above) for record in records(run))
 
 
-def fetch_evaluations(store: Store, experiment: str, keys: Sequence[str], into: Path) -> list[Path]:
+def fetch_evaluations(
+    store: Store, experiment: str, keys: Mapping[str, str | None], into: Path, *, above: Collection[str] | None = None
+) -> list[Path]:
     """Download the manifests and per-query values of evaluations; returns a folder for each, below `into`.
 
     Raises:
         UserError: as `measured_runs`, or an evaluation's files are not in the store.
     """
     folders = []
-    for number, run in enumerate(measured_runs(store, experiment, keys)):
+    for number, run in enumerate(measured_runs(store, experiment, keys, above=above)):
         folder = into / str(number)
         folder.mkdir(parents=True)
         try:

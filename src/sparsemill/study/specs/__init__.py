@@ -13,6 +13,7 @@ from sparsemill.study.specs.base import (
     system_kind,
     variants,
 )
+from sparsemill.study.specs.by_key import by_key
 from sparsemill.study.specs.measured import (
     bm25_teachers,
     evaluate_run,
@@ -77,6 +78,7 @@ __all__ = [
     "aggregate_scores",
     "bm25_teachers",
     "build_index",
+    "by_key",
     "check_expected",
     "code",
     "collect_results",
