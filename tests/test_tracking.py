@@ -284,3 +284,25 @@ def test_rows_of_tables_are_kept_up_to_date(world: World) -> None:
     second = publish_all(folders, rows={"ours": ["main/Renamed"]})
     assert first.runs == second.runs
     assert by_key(open_store(STORE))["systems/ours/seed-0"].data.tags["rows"] == '["main/Renamed"]'
+
+
+def test_a_retriever_does_not_show_what_another_study_measured_with_its_old_model(world: World) -> None:
+    folders = world.build()
+    run = world.add("runs/ours/seed-0/other/lucene", {"a": 1}, {"run.trec": "1"}, inputs=("models/ours/seed-0",))
+    place = {"system": "ours", "variant": "seed-0", "collection": "other", "engine": "lucene"}
+    key = "evaluations/ours/seed-0/other/lucene"
+    left = world.add(key, place, {"measures.json": {"nDCG@10": 0.25}}, inputs=("runs/ours/seed-0/other/lucene",))
+    publish_all([*folders, run, left])
+    publish_all(folders)
+    before = by_key(open_store(STORE))
+    assert before["systems/ours/seed-0"].data.metrics["other.nDCG_10"] == 0.25
+    world.add("models/ours/seed-0", {"trained": "anew"}, {"metrics.jsonl": ""})
+    evaluation = world.evaluation("ours", "seed-0", "lucene", 0.8, "models/ours/seed-0")
+    publish_all([evaluation, *(folder for folder in folders if folder != evaluation)])
+    after = by_key(open_store(STORE))
+    parent = after["systems/ours/seed-0"]
+    assert parent.data.metrics["pydocs.nDCG_10"] == 0.8
+    assert "other.nDCG_10" not in parent.data.metrics
+    assert "evaluate other" not in parent.data.tags["mlflow.note.content"]
+    # It stays below the retriever that it belongs to.
+    assert after[key].data.tags["mlflow.parentRunId"] == before["systems/ours/seed-0"].info.run_id

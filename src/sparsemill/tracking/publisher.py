@@ -14,7 +14,7 @@ from sparsemill.tracking.models import TAG as MODEL
 from sparsemill.tracking.models import is_model, log_model, usage
 from sparsemill.tracking.names import SHARED, experiment_of
 from sparsemill.tracking.notes import CONTENT, Link, stage_note, table_rows
-from sparsemill.tracking.runs import PARTIAL, Index, later, missing_tags, same_value, search, write_batch
+from sparsemill.tracking.runs import PARTIAL, Index, later, missing_tags, outdated, same_value, search, write_batch
 from sparsemill.tracking.settings import Settings
 from sparsemill.tracking.store import KIND, TRAINING, Store, failure
 from sparsemill.tracking.systems import TRAIN, describe_system, stages_of
@@ -219,11 +219,19 @@ class Publisher:
         return run
 
     def _describe(self, artefact: Artefact) -> None:
-        """Write to a parent what its stages found, as far as it does not say so yet."""
+        """Write to a parent what its stages found, as far as it does not say so yet.
+
+        What another study left there counts until what it was made from is made anew.
+        """
         at = artefact.address
         parent = self._parents[at.parent_key]
         run_id = parent.info.run_id
-        stages = stages_of(self._index[self.settings.experiment].complete.values(), at)
+        complete = self._index[self.settings.experiment].complete
+        stages = [
+            run
+            for run in stages_of(complete.values(), at)
+            if run.data.tags["key"] in self.receipts or not outdated(run, complete)
+        ]
         if not stages:
             return
         for run in stages:

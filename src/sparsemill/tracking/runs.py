@@ -1,5 +1,6 @@
 """The runs that an MLflow experiment already holds, and how single runs are written."""
 
+import json
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -90,6 +91,24 @@ def write_batch(
     )
     for some_metrics, some_params, some_tags in parts:
         store.client.log_batch(run_id, metrics=some_metrics, params=some_params, tags=some_tags)
+
+
+def inputs_of(run: Any) -> list[str]:
+    """`KEY@CONTENT` of what a run's artefact was made from; nothing where MLflow's limit cut the list."""
+    try:
+        inputs: list[str] = list(json.loads(run.data.tags.get("inputs", "{}")).values())
+    except ValueError:
+        return []
+    return inputs
+
+
+def outdated(run: Any, complete: Mapping[str, Any]) -> bool:
+    """Whether a run is of something that has another content now, or was made from such a thing."""
+    for key, _, content in (place.rpartition("@") for place in inputs_of(run)):
+        now = complete.get(key)
+        if now is not None and (now.data.tags["content"] != content or outdated(now, complete)):
+            return True
+    return False
 
 
 def same_value(stored: float | None, value: float) -> bool:

@@ -1,6 +1,5 @@
 """What tables are built from where only the store is there: measures from runs, per-query values from their files."""
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from sparsemill.errors import UserError
 from sparsemill.tables.tidy import to_frame
 from sparsemill.tracking.names import SHARED
 from sparsemill.tracking.read import records
-from sparsemill.tracking.runs import Index, search
+from sparsemill.tracking.runs import Index, inputs_of, search
 from sparsemill.tracking.store import NAME, Store, failure, fetch, open_store
 
 if TYPE_CHECKING:
@@ -78,12 +77,7 @@ def _by_content(runs: list[Any]) -> dict[str, Any]:
 
 
 def _inputs(run: Any) -> list[str]:
-    """Of what a run's artefact was made, collections left out; nothing where MLflow's limit cut the list."""
-    try:
-        inputs: list[str] = list(json.loads(run.data.tags["inputs"]).values())
-    except ValueError:
-        return []
-    return [place for place in inputs if not place.startswith("collections/")]
+    return [place for place in inputs_of(run) if not place.startswith("collections/")]
 
 
 def _lineage(run: Any, made: Mapping[str, Any]) -> Iterator[Any]:
