@@ -152,6 +152,37 @@ def test_process_ends_with_status_line_and_log(tmp_path: Path) -> None:
     assert names(tmp_path) == ["logs", "script.py"]
 
 
+def test_every_process_says_in_the_log_why_it_failed(tmp_path: Path) -> None:
+    script, log = tmp_path / "script.py", tmp_path / "logs" / "x.log"
+    script.write_text(
+        "import logging, os, sys\n"
+        "from sparsemill.errors import UserError\n"
+        "from sparsemill.job import main\n"
+        "def run(job):\n"
+        "    logging.getLogger('sparsemill').info('a detail of %s', os.environ['RANK'])\n"
+        "    print('runs', flush=True)\n"
+        "    sys.stdin.readline()\n"
+        "    errors = [ConnectionError('closed'), UserError('wrong'), ValueError('odd')]\n"
+        "    raise errors[int(os.environ['RANK'])]\n"
+        "sys.exit(main('stage', run))\n"
+    )
+    log.parent.mkdir()
+    log.write_text("of an earlier try")
+    command = [sys.executable, script, "--spec", "{}", "--out", tmp_path / "out", "--log", log]
+    started = []
+    for rank in range(3):
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        started.append(subprocess.Popen(command, env={**os.environ, "RANK": str(rank)}, text=True, **pipes))
+        assert started[-1].stdout.readline() == "runs\n"
+    for process in reversed(started):
+        process.communicate("\n")
+    written = log.read_text()
+    assert "earlier" not in written
+    assert written.count("a detail of") == written.count("a detail of 0") == 1
+    for line in ("stage[1] failed: wrong", "stage[2]: unforeseen", "ValueError: odd", "stage: unforeseen", "closed"):
+        assert line in written
+
+
 # --- manifests ----------------------------------------------------------------------------------------------------
 
 

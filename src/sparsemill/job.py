@@ -98,9 +98,13 @@ def _process() -> int:
 
 def _start_logging(path: Path | None) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler()]
-    if path is not None and _process() == 0:
+    if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
+        if _process() == 0:
+            path.write_bytes(b"")
+        handlers.append(logging.FileHandler(path, mode="a", encoding="utf-8"))
+        if _process() > 0:
+            handlers[-1].addFilter(lambda record: record.exc_info is not None)
     handlers[0].setLevel(logging.WARNING)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=handlers)
 
@@ -148,17 +152,21 @@ def _execute(job: Job, run: Callable[[Job], None]) -> None:
     shutil.rmtree(job.state, ignore_errors=True)
 
 
+def _who(stage: str) -> str:
+    return f"{stage}[{_process()}]" if _process() else stage
+
+
 def _fail(stage: str, message: str, status: int) -> int:
-    who = f"{stage}[{_process()}]" if _process() else stage
-    print(f"{who}: error: {message}", file=sys.stderr, flush=True)
-    logger.info("failed: %s", message, exc_info=True)
+    print(f"{_who(stage)}: error: {message}", file=sys.stderr, flush=True)
+    logger.info("%s failed: %s", _who(stage), message, exc_info=True)
     return status
 
 
 def main(stage: str, run: Callable[[Job], None], *, doc: str | None = None, argv: list[str] | None = None) -> int:
     """Run a stage's command line and return its exit status.
 
-    Under `torchrun` the first process writes outputs, manifest and log.
+    Under `torchrun` the first process writes outputs, manifest and log; into the log the others write what they fail
+    with.
     0: done; 2: a user's mistake, told in one line; 130: interrupted. An unforeseen exception keeps its traceback.
     """
     arguments = _parse(stage, doc, argv)
@@ -189,7 +197,9 @@ def main(stage: str, run: Callable[[Job], None], *, doc: str | None = None, argv
         # safetensors and torch report a full disk with exceptions of their own
         if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error):
             return _fail(stage, f"no space left on the disk for {arguments.out}; free some and run again", 2)
-        logger.info("unforeseen", exc_info=True)  # into the log file; the terminal gets it from the interpreter
+        logger.info(
+            "%s: unforeseen", _who(stage), exc_info=True
+        )  # into the log file; the terminal gets it from the interpreter
         raise
     return 0
 
