@@ -89,6 +89,8 @@ def test_a_collections_page_has_every_system_the_best_first() -> None:
         record("x", 1, "lucene", "nDCG@10", 0.8),
         record("x", 0, "exact", "nDCG@10", 0.9),
         record("x", 0, "", "FLOPS", 1.5),
+        record("x", 0, "", "tokens/query", 0.00123456),
+        record("x", 1, "", "tokens/query", 0.00123556),
         record("x", 0, "", "postings", 210447.0),
         record("bm25", None, "", "postings", 900.0),
         record("bm25", None, "", "postings/query", 12345.678),
@@ -104,7 +106,8 @@ def test_a_collections_page_has_every_system_the_best_first() -> None:
     assert "1.50" in text
     assert ">210,447<" in text
     assert ">900<" in text
-    assert ">12,345.68<" in text
+    assert ">12,346<" in text
+    assert ">0.00124 ± 0.00000<" in text
 
 
 def test_the_front_page_is_valid_and_means_what_it_says() -> None:

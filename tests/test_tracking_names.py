@@ -141,3 +141,16 @@ def test_a_system_lists_its_stages_in_order_also_those_of_two_words() -> None:
     assert note.count("](#") == len(names)  # encodings and indexes have no link
     places = [note.index(f"[{name}]") for name in names]
     assert places == sorted(places, reverse=True)
+
+
+def test_notes_show_small_values() -> None:
+    values = {
+        ("a", "nDCG@10"): 0.71234567,
+        ("a", "tokens/doc"): 0.0000123456,
+        ("a", "FLOPS"): 0.5,
+        ("a", "postings"): 0.0,
+    }
+    note = system_note("x", values=values, stages=[], rows=[], tables={}, files=[])
+    shown = dict(line.strip("| ").split(" | ") for line in note.splitlines() if line.startswith("| "))
+    expected = {"nDCG@10": "0.7123", "tokens/doc": "0.0000123", "FLOPS": "0.5", "postings": "0"}
+    assert expected.items() <= shown.items()

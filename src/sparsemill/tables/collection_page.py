@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from sparsemill.evaluation.measures import MISSING, is_ranking_measure
-from sparsemill.tables.layout import number_text
+from sparsemill.tables.layout import number_text, three_digits
 from sparsemill.tables.tidy import values_of
 from sparsemill.tables.web import Column, Raw, document, heading, inline, table
 
@@ -62,8 +62,9 @@ def _cell(values: Sequence[float], measure: str) -> str:
     """Mean over the seeds; with several, their sample standard deviation."""
     if not values:
         return "–"
-    digits = 3 if is_ranking_measure(measure) else 0 if measure in _COUNTS else 2
-    mean = number_text(_mean(values), digits)
+    middle = _mean(values)
+    digits = 3 if is_ranking_measure(measure) else 0 if measure in _COUNTS else three_digits(middle)
+    mean = number_text(middle, digits)
     return mean if len(values) == 1 else f"{mean} ± {number_text(pd.Series(values).std(ddof=1), digits)}"
 
 

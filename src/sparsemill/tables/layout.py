@@ -21,6 +21,11 @@ def number_text(value: float, digits: int) -> str:
     return f"{value:,.{digits}f}" if abs(value) >= 10_000 else f"{value:.{digits}f}"
 
 
+def three_digits(value: float) -> int:
+    """Decimals with which a value shows three significant digits, at most nine."""
+    return min(max(2 - math.floor(math.log10(abs(value))), 0), 9) if value and math.isfinite(value) else 2
+
+
 class Mark(NamedTuple):
     """A significant difference from the baseline of that letter; `worse`: to the system's disadvantage."""
 

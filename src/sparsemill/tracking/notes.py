@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from sparsemill.tables.layout import three_digits
 from sparsemill.tracking.artefacts import Artefact
 from sparsemill.tracking.names import STAGES, TAG_LIMIT, clip
 
@@ -32,7 +33,8 @@ class Link(NamedTuple):
 
 
 def _number(value: float) -> str:
-    return f"{value:.4f}".rstrip("0").rstrip(".") if abs(value) < 1000 else f"{value:.0f}"
+    digits = max(4, three_digits(value))
+    return f"{value:.{digits}f}".rstrip("0").rstrip(".") if abs(value) < 1000 else f"{value:.0f}"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
