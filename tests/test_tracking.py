@@ -112,6 +112,18 @@ def test_the_experiment_says_where_to_click(world: World) -> None:
     assert [run.info.run_name for run in found] == ["ours seed-0"]
 
 
+def test_without_ndcg_retrievers_are_sorted_by_the_first_measure(world: World) -> None:
+    place = {"system": "bm25", "variant": "fixed", "collection": "pydocs", "engine": "lucene"}
+    spec = place | {"measures": ["R(rel=2)@100", "AP"]}
+    files = {"measures.json": {"AP": 0.4, "R(rel=2)@100": 0.3}}
+    publish_all([world.add("evaluations/bm25/fixed/pydocs/lucene", spec, files)])
+    store = open_store(STORE)
+    tags = store.client.get_experiment(store.experiments["demo"]).tags
+    view = json.loads(tags["mlflow.sharedViewState.retrievers.pydocs"])
+    assert view["orderByKey"] == "metrics.`pydocs.R_rel_2__100`"
+    assert "**Retrievers by R(rel=2)@100:** [pydocs]" in tags["mlflow.note.content"].splitlines()[0]
+
+
 def test_the_report_is_logged_once(world: World) -> None:
     Path("report.html").write_text("<html>")
     store = open_store(STORE)

@@ -4,12 +4,9 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
 from sparsemill.files import canonical_json
-from sparsemill.tracking.names import TAG_LIMIT, clip
+from sparsemill.tracking.names import TAG_LIMIT, clip, metric_name
 from sparsemill.tracking.notes import Link, plain
 from sparsemill.tracking.store import EXPERIMENT_NOTE
-
-HEADLINE = ".nDCG_10"
-"""Ends the metrics by which retrievers are sorted."""
 
 _BESIDE = ("FLOPS", "MRR_10")
 """Further columns; few, because MLflow sorts them by name and a window shows five."""
@@ -26,29 +23,37 @@ def runs_link(text: str, experiment_id: str, **query: str) -> str:
     return f"[{plain(text)}](#/experiments/{experiment_id}/runs?{urlencode(query)})"
 
 
-def _headlines(metrics: Sequence[str]) -> list[str]:
-    return sorted(name for name in metrics if name.endswith(HEADLINE))
+def headline(measures: Sequence[str]) -> str:
+    """The measure by which retrievers are sorted: nDCG@10, or the study's first without it."""
+    return "nDCG@10" if "nDCG@10" in measures or not measures else measures[0]
 
 
-def views(metrics: Sequence[str], *, sweeps: Sequence[str]) -> dict[str, str]:
+def _headlines(metrics: Sequence[str], measure: str) -> dict[str, str]:
+    """Collection -> its metric of that measure."""
+    end = f".{metric_name(measure)}"
+    return {name.removesuffix(end): name for name in sorted(metrics) if name.endswith(end)}
+
+
+def views(metrics: Sequence[str], *, sweeps: Sequence[str], measure: str) -> dict[str, str]:
     """Tags of the experiment: by view, its rows, its columns and its order; MLflow shows no metric on its own.
 
     Args:
         metrics: of the retrievers, `COLLECTION.MEASURE`.
         sweeps: names.
+        measure: see `headline`.
     """
+    headlines = _headlines(metrics, measure)
     searches = {"retrievers": _SYSTEMS} | {
         f"sweep.{name}": f"tags.sweeps LIKE '%,{name},%' and {_SYSTEMS}" for name in sweeps
     }
     tags = {}
-    for headline in _headlines(metrics):
-        collection = headline.removesuffix(HEADLINE)
+    for collection, metric in headlines.items():
         beside = [name for name in (f"{collection}.{measure}" for measure in _BESIDE) if name in metrics]
-        columns = dict.fromkeys([headline, *beside, *_headlines(metrics)])
+        columns = dict.fromkeys([metric, *beside, *headlines.values()])
         for view, search in searches.items():
             state = {
                 "searchFilter": search,
-                "orderByKey": f"metrics.`{headline}`",
+                "orderByKey": f"metrics.`{metric}`",
                 "orderByAsc": False,
                 "selectedColumns": [f"metrics.`{name}`" for name in columns],
             }
@@ -57,7 +62,7 @@ def views(metrics: Sequence[str], *, sweeps: Sequence[str]) -> dict[str, str]:
 
 
 def experiment_note(
-    experiment_id: str, *, metrics: Sequence[str], sweeps: Sequence[str], tables: Mapping[str, Link]
+    experiment_id: str, *, metrics: Sequence[str], sweeps: Sequence[str], tables: Mapping[str, Link], measure: str
 ) -> str:
     """The whole note; MLflow folds all but its first line, which therefore has all links but those of sweeps.
 
@@ -66,22 +71,23 @@ def experiment_note(
         metrics: of its retrievers, `COLLECTION.MEASURE`.
         sweeps: names.
         tables: table -> its run.
+        measure: see `headline`.
     """
+    collections = _headlines(metrics, measure)
 
     def retrievers(view: str) -> str:
-        names = [name.removesuffix(HEADLINE) for name in _headlines(metrics)]
-        links = [runs_link(name, experiment_id, viewStateShareKey=f"{view}.{name}") for name in names]
-        return f"**Retrievers by nDCG@10:** {' · '.join(links)}"
+        links = [runs_link(name, experiment_id, viewStateShareKey=f"{view}.{name}") for name in collections]
+        return f"**Retrievers by {plain(measure)}:** {' · '.join(links)}"
 
     def curves(search: str) -> str:
         return f"**{runs_link('Training curves', experiment_id, searchFilter=search, compareRunsMode='CHART')}**"
 
     first = [link._replace(text=name).markdown() for name, link in sorted(tables.items())]
     top = [f"**Tables:** {' · '.join(first)}"] if tables else []
-    top += [retrievers("retrievers")] if _headlines(metrics) else []
+    top += [retrievers("retrievers")] if collections else []
     lines = [" — ".join([*top, curves(_TRAININGS)])]
     for name in sweeps:
-        parts = [retrievers(f"sweep.{name}")] if _headlines(metrics) else []
+        parts = [retrievers(f"sweep.{name}")] if collections else []
         parts.append(curves(f"tags.sweeps LIKE '%,{name},%' and {_TRAININGS}"))
         lines.append(f"**Sweep {plain(name)}:** {' — '.join(parts)}")
     return clip("\n\n".join([*lines, EXPERIMENT_NOTE]), TAG_LIMIT)

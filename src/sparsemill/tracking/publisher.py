@@ -9,7 +9,7 @@ from sparsemill.errors import UserError
 from sparsemill.files import canonical_json
 from sparsemill.tracking.adopt import adopt, log_datasets, upload
 from sparsemill.tracking.artefacts import Artefact
-from sparsemill.tracking.experiment_note import experiment_note, views
+from sparsemill.tracking.experiment_note import experiment_note, headline, views
 from sparsemill.tracking.models import TAG as MODEL
 from sparsemill.tracking.models import is_model, log_model, usage
 from sparsemill.tracking.names import SHARED, experiment_of
@@ -262,8 +262,10 @@ class Publisher:
         identifier = self.store.experiment(self.settings.experiment)
         sweeps = sorted(self.settings.sweeps)
         metrics = sorted(self._metrics)
-        note = experiment_note(identifier, metrics=metrics, sweeps=sweeps, tables=self._tables())
+        evaluated = [other.manifest["spec"] for other in self.artefacts if other.address.head == "evaluations"]
+        measure = headline([name for spec in evaluated for name in spec.get("measures", [])])
+        note = experiment_note(identifier, metrics=metrics, sweeps=sweeps, tables=self._tables(), measure=measure)
         known = self.store.client.get_experiment(identifier).tags
-        for name, text in {KIND: TRAINING, CONTENT: note, **views(metrics, sweeps=sweeps)}.items():
+        for name, text in {KIND: TRAINING, CONTENT: note, **views(metrics, sweeps=sweeps, measure=measure)}.items():
             if known.get(name) != text:
                 self.store.client.set_experiment_tag(identifier, name, text)
