@@ -35,6 +35,11 @@ def _batches(setting: Setting) -> Iterator[tuple[list[str], list[str], Tensor]]:
         yield asked, documents, scores.to(setting.device)
 
 
+def autocast(setting: Setting) -> torch.autocast:
+    """Half precision, if the setting asks for it."""
+    return torch.autocast(setting.device, dtype=torch.bfloat16, enabled=setting.precision == "bf16")
+
+
 def _prepare(
     setting: Setting,
     encoder: SparseEncoder,
@@ -47,7 +52,7 @@ def _prepare(
     optimiser = torch.optim.AdamW(encoder.parameters(), lr=2e-5, fused=True)
 
     def forward(batch: Any) -> Tensor:
-        with torch.autocast(setting.device, dtype=torch.bfloat16, enabled=setting.precision == "bf16"):
+        with autocast(setting):
             total: Tensor = sum(loss(batch).values())
         return total
 
@@ -100,11 +105,15 @@ def ours(setting: Setting) -> tuple[dict[str, float], Any]:
     )
     objective = Objective(encoder, spec, None)
 
+    def represent(features: Any) -> Tensor:
+        with autocast(setting):
+            return objective.represent(features)
+
     def cached(batch: Any) -> object:
         return cached_backward(
             batch[0],
             size=setting.more["grad_cache"],
-            represent=objective.represent,
+            represent=represent,
             loss=lambda *both: torch.stack(list(objective.terms(both[0], both[1], batch[1]).values())).sum(),
             backward=torch.Tensor.backward,
         )
