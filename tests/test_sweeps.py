@@ -189,6 +189,12 @@ def test_points_that_differ_after_training_share_a_model() -> None:
     assert (study.experiments[first].model, study.experiments[second].model) == (None, first)
 
 
+@pytest.mark.parametrize("grid", [{"postings": ["float32", "blocked"]}, {"quantisation": [50]}, {"prune.top_k": [9]}])
+def test_points_of_keys_that_train_nothing_take_the_bases_model(grid: dict[str, Any]) -> None:
+    study = load(sweep=grid)
+    assert {study.experiments[row.system].model for row in study.tables["sweep-ours"].rows[1:]} == {"ours"}
+
+
 def test_a_sweep_of_an_overlay_and_an_overlays_base() -> None:
     study = load(
         experiments={"mine": {"extends": "ours", "steps": 5}},

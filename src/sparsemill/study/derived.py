@@ -18,8 +18,8 @@ Resolve = Callable[[str, str, dict[str, Any]], dict[str, Any]]
 
 UNTRAINED = frozenset(
     {
-        *("seeds", "encode_length", "quantisation", "prune", "query_prune", "retrieval_idf", "two_phase", "model"),
-        *("assumed", "checkpoint_steps"),
+        *("seeds", "encode_length", "quantisation", "postings", "prune", "query_prune", "retrieval_idf"),
+        *("two_phase", "model", "assumed", "checkpoint_steps"),
     }
 )
 """Keys of an experiment that its training does not depend on."""

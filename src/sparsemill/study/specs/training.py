@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 
 from sparsemill.errors import UserError
+from sparsemill.study.derived import UNTRAINED
 from sparsemill.study.models import (
     MixtureSet,
     Study,
@@ -39,21 +40,8 @@ def find_false_negatives(study: Study, training_set: str) -> Spec:
 
 
 def _training(study: Study, spec: Training, stage: str, seed: int) -> Spec:
-    drop = {
-        "seeds",
-        "encode_length",
-        "quantisation",
-        "postings",
-        "prune",
-        "query_prune",
-        "retrieval_idf",
-        "assumed",
-        "model",
-        "two_phase",
-        "checkpoint_steps",
-    }
     resolved = {
-        **dump(spec, exclude=drop),
+        **dump(spec, exclude=set(UNTRAINED)),
         # As the first release wrote it.
         "in_batch": {"none": False, "documents": True}.get(spec.in_batch, spec.in_batch),
         "ensemble_spec": None if spec.ensemble is None else dump(study.ensembles[spec.ensemble]),
