@@ -195,6 +195,16 @@ def test_points_of_keys_that_train_nothing_take_the_bases_model(grid: dict[str, 
     assert {study.experiments[row.system].model for row in study.tables["sweep-ours"].rows[1:]} == {"ours"}
 
 
+def test_a_sweep_of_models_takes_the_models_that_it_names() -> None:
+    alike = {"other": {"extends": "ours"}}
+    study = load(sweep={"model": ["ours", "other", None], "quantisation": [50]}, experiments=alike)
+    points = [f"ours--model-{model}--quantisation-50" for model in ("ours", "other", "null")]
+    assert [study.experiments[point].model for point in points] == ["ours", "other", None]
+    assert "query_side: not that of ours-without-idf, whose model it takes" in told(
+        sweep={"model": ["ours-without-idf"]}
+    )
+
+
 def test_a_sweep_of_an_overlay_and_an_overlays_base() -> None:
     study = load(
         experiments={"mine": {"extends": "ours", "steps": 5}},

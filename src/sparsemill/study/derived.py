@@ -134,12 +134,14 @@ def share_models(resolve: Resolve, members: dict[str, tuple[str, dict[str, Any]]
         members: point -> (base, overrides).
 
     Returns:
-        Point -> the experiment whose model it takes.
+        Point -> the experiment whose model it takes; not for a point that says so itself.
     """
     bases = dict.fromkeys(base for base, _ in members.values())
     owners = [owner for base in bases if (owner := _owner(base, resolve("experiments", base, {})))]
     shared: dict[str, str] = {}
     for member, (base, overrides) in members.items():
+        if "model" in overrides:
+            continue
         mine = _owner(member, resolve("experiments", base, {**overrides, "model": None}))
         if mine is None:
             continue

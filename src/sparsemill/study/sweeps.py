@@ -136,7 +136,7 @@ def _members(
         members[member] = base, overrides if seeds is None else {**overrides, "seeds": seeds}
     shared = share_models(resolve, members)
     return {
-        member: {"extends": base, **overrides, "model": shared.get(member), "assumed": sweep.assumed}
+        member: {"extends": base, "model": shared.get(member), **overrides, "assumed": sweep.assumed}
         for member, (base, overrides) in members.items()
     }
 
