@@ -56,6 +56,23 @@ def test_an_entry_whose_scale_is_null_is_left_out_with_those_that_extend_it() ->
     )
 
 
+def test_a_sweep_is_evaluated_where_a_table_of_its_scale_shows_the_base() -> None:
+    table = {"caption": "", "rows": [{"system": "ours"}]}
+    demo = {"columns": [{"measure": "AP", "collection": "pydocs"}], "scales": {"one-gpu": None}}
+    cited = {"measure": "AP", "collection": "elsewhere", "cited": True}
+    larger = {"columns": [cited, {"measure": "AP", "collection": "networkx"}]}
+    tables = {"first": {**table, **demo}, "second": {**table, **larger}}
+    found = load(scale="one-gpu", tables=tables, sweep={"steps": [3]})
+    assert found.sweeps["ours"].collection == "networkx"
+
+
+def test_a_base_that_its_scale_leaves_out() -> None:
+    sweep = {"base": "short", "collection": "pydocs", "steps": [3]}
+    assert told(scale="paper", sweep=sweep).startswith("config: sweeps.short.base: short is left out at this scale")
+    extended = {"extends": ["ours", "short"], "collection": "pydocs"}
+    assert "config: sweeps.ours.grid.extends: short is left out" in told(scale="paper", sweep=extended)
+
+
 def test_sweeps_have_scales_and_their_points_keep_their_values() -> None:
     sweep = {"base": "base", "collection": "pydocs", "grid": {"regulariser.lambda_d": [1, 2]}}
     grid = {"regulariser.lambda_d": [0.1, 0.3]}

@@ -48,7 +48,10 @@ def test_figures_of_sweeps_that_make_no_sense() -> None:
             {"base": "doc-distill", "pretraining.steps": [1]},
             "config: sweeps.doc-distill.grid: experiments.doc-distill.start: minilm-l2-pydocs is no entry of",
         ),
-        ({"extends": ["our"], "steps": [1]}, "config: sweeps.ours.base: no experiment 'our'; did you mean 'ours'?"),
+        (
+            {"extends": ["our"], "steps": [1]},
+            "config: sweeps.ours.grid.extends: no experiment 'our'; did you mean 'ours'?",
+        ),
         ({"base": "siamese", "steps": [1]}, "config: sweeps.siamese.collection: no table shows siamese"),
         (grid_of({"steps": []}), "config: sweeps.ours.grid.steps: "),
         (grid_of({"steps": 3}), "config: sweeps.ours.grid.steps: Input should be a valid list, got 3"),
@@ -70,6 +73,16 @@ def test_figures_of_sweeps_that_make_no_sense() -> None:
 def test_sweeps_that_make_no_sense(sweep: Any, message: str) -> None:
     line = told(sweep=sweep)
     assert line.startswith(message) or message.split(": ", 2)[2] in line
+
+
+def test_a_base_of_the_grid_is_told_where_it_stands() -> None:
+    assert told(sweep={"extends": ["our"]}).startswith("config: sweeps.ours.grid.extends: no experiment 'our'")
+
+
+def test_a_table_without_rows_is_told_when_a_sweep_looks_for_its_place() -> None:
+    tables = {"t": {"caption": "", "rows": None, "columns": [{"measure": "AP", "collection": "pydocs"}]}}
+    sweep = {"base": "siamese", "collection": None, "steps": [3]}
+    assert "sweeps.siamese.collection: no table shows siamese" in told(sweep=sweep, tables=tables)
 
 
 def test_a_member_never_replaces_an_experiment() -> None:

@@ -14,7 +14,10 @@ Settings = dict[str, Any]
 """Dotted key -> value."""
 
 Resolve = Callable[[str, str, dict[str, Any]], dict[str, Any]]
-"""(section, name, changes) -> the entry's keys, `extends` and `scales` resolved, with the changes."""
+"""(section, name, changes) -> the entry's keys, `extends` and `scales` resolved, with the changes.
+
+Nothing, where the chosen scale leaves the entry out.
+"""
 
 UNTRAINED = frozenset(
     {
@@ -89,7 +92,7 @@ class Deriver:
     def _derived(self, where: str, section: str, name: Any, settings: Settings) -> str:
         """The entry of that name with other settings; the entry itself where they are its own."""
         known = self._known.get(section) or {}
-        if not isinstance(name, str) or name not in known:
+        if not isinstance(name, str) or name not in known or not self._resolve(section, name, {}):
             hint = nearest(str(name), known)
             raise UserError(f"config: {where}: {name} is no entry of {section}, whose keys could be swept; {hint}")
         changes = self._overrides(where, section, name, settings)

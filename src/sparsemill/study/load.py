@@ -157,7 +157,8 @@ def _resolve_section(merged: dict[str, Any], section: str, scale: str) -> None:
 
 def _resolver(merged: dict[str, Any], scale: str) -> Resolve:
     def resolve(section: str, name: str, changes: dict[str, Any]) -> dict[str, Any]:
-        return _deep_update(_resolve(section, merged[section], name, scale).keys, changes)
+        entry = _resolve(section, merged[section], name, scale)
+        return _deep_update(entry.keys, changes) if entry.present else {}
 
     return resolve
 

@@ -103,17 +103,29 @@ def _chosen(merged: dict[str, Any]) -> dict[str, Sweep]:
     return found
 
 
+def _mappings(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
 def _collection(merged: dict[str, Any], name: str, sweep: Sweep, resolve: Resolve) -> str:
     """Where the first table that shows the base measures first."""
     if sweep.collection is not None:
         return sweep.collection
     for table in merged.get("tables") or {}:
         found = resolve("tables", table, {})
-        shown = [row.get("system") for row in found.get("rows", []) if isinstance(row, dict)]
-        places = [column.get("collection") for column in found.get("columns", []) if isinstance(column, dict)]
+        shown = [row.get("system") for row in _mappings(found.get("rows"))]
+        places = [col.get("collection") for col in _mappings(found.get("columns")) if not col.get("cited")]
         if sweep.base in shown and places and places[0]:
             return str(places[0])
     raise UserError(f"config: sweeps.{name}.collection: no table shows {sweep.base}; say where it is evaluated")
+
+
+def _check_base(where: str, base: str, merged: dict[str, Any], resolve: Resolve) -> None:
+    known = merged.get("experiments") or {}
+    if base not in known:
+        raise UserError(f"config: {where}: no experiment {base!r}; {nearest(base, known)}")
+    if not resolve("experiments", base, {}):
+        raise UserError(f"config: {where}: {base} is left out at this scale; choose another base or another `scale`")
 
 
 def _points(name: str, sweep: Sweep) -> dict[str, Settings]:
@@ -124,13 +136,11 @@ def _members(
     name: str, sweep: Sweep, merged: dict[str, Any], deriver: Deriver, resolve: Resolve
 ) -> dict[str, dict[str, Any]]:
     """The points as entries of `experiments`."""
-    known = merged.get("experiments") or {}
     seeds = grid_of(name, sweep)[1]
     members: dict[str, tuple[str, dict[str, Any]]] = {}
     for member, settings in _points(name, sweep).items():
         base = str(settings.get("extends", sweep.base))
-        if base not in known:
-            raise UserError(f"config: sweeps.{name}.base: no experiment {base!r}; {nearest(base, known)}")
+        _check_base(f"sweeps.{name}.grid.extends", base, merged, resolve)
         changes = {key: value for key, value in settings.items() if key != "extends"}
         overrides = deriver.experiment(f"sweeps.{name}.grid", base, changes)
         members[member] = base, overrides if seeds is None else {**overrides, "seeds": seeds}
@@ -152,14 +162,12 @@ def expand_sweeps(merged: dict[str, Any], resolve: Resolve) -> dict[str, Any]:
     Raises:
         UserError: no such sweep or base experiment, or a grid that makes no sense.
     """
-    known = merged.get("experiments", {})
     measures = merged.get("measures")
     shown = measures[:3] if isinstance(measures, list) and measures else Study().measures[:3]
     deriver = Deriver(resolve, merged)
     added: dict[str, Any] = {"sweeps": {}, "experiments": {}, "tables": {}, "figures": {}, **deriver.added}
     for name, sweep in _chosen(merged).items():
-        if sweep.base not in known:
-            raise UserError(f"config: sweeps.{name}.base: no experiment {sweep.base!r}; {nearest(sweep.base, known)}")
+        _check_base(f"sweeps.{name}.base", sweep.base, merged, resolve)
         placed = sweep.model_copy(update={"collection": _collection(merged, name, sweep, resolve)})
         members = _members(name, placed, merged, deriver, resolve)
         added["experiments"] |= members
