@@ -85,6 +85,25 @@ def test_a_table_without_rows_is_told_when_a_sweep_looks_for_its_place() -> None
     assert "sweeps.siamese.collection: no table shows siamese" in told(sweep=sweep, tables=tables)
 
 
+def test_what_two_sweeps_make_has_two_names() -> None:
+    sweeps = {"lambda": grid_of({"steps": [1, 2]}), "lambda-steps": grid_of({"temperature": [1, 2]})}
+    assert "sweeps.lambda-steps: figures.sweep-lambda-steps is that of another chosen sweep" in told(
+        sweep=list(sweeps), sweeps=sweeps
+    )
+
+
+def test_lists_that_read_alike_are_not_taken_for_one() -> None:
+    teachers = {name: {"kind": "bm25"} for name in ("a", "b", "a-b")}
+    line = told(sweep={"teachers": [["a", "b"], ["a-b"]]}, teachers=teachers)
+    assert "two points would be called ours--teachers-a-b; rename what their lists name" in line
+    sweeps = {"s": grid_of({"teachers": [["a", "b"]]}), "t": grid_of({"teachers": [["a-b"]]})}
+    line = told(sweep=["s", "t"], sweeps=sweeps, teachers=teachers)
+    assert (
+        "sweeps.t.grid: experiments.ours.ensemble: two of ensembles would be called minilm-bm25-s30--teachers-a-b"
+        in line
+    )
+
+
 def test_a_member_never_replaces_an_experiment() -> None:
     taken = {"ours--steps-3": {"extends": "ours", "steps": 4}}
     assert "experiments.ours--steps-3 is a preset already" in told(sweep=grid_of({"steps": [3]}), experiments=taken)

@@ -99,7 +99,11 @@ class Deriver:
         if self.same(section, name, changes):
             return name
         derived = "--".join([name, *labels(settings)])
-        self.added[section][derived] = {"extends": name, **changes}
+        entry = {"extends": name, **changes}
+        if self.added[section].setdefault(derived, entry) != entry:
+            raise UserError(
+                f"config: {where}: two of {section} would be called {derived}; rename what their lists name"
+            )
         return derived
 
     def same(self, section: str, name: str, changes: dict[str, Any]) -> bool:

@@ -45,7 +45,9 @@ def sweep_members(name: str, grid: dict[str, list[Any]]) -> dict[str, Settings]:
         settings = dict(zip(keys, values, strict=True))
         member = MEMBER.join([name, *labels(settings)])
         if member in members:
-            raise UserError(f"config: sweeps.{name}.grid: the point {member} is there twice")
+            alike = f"two points would be called {member}; rename what their lists name"
+            twice = f"the point {member} is there twice"
+            raise UserError(f"config: sweeps.{name}.grid: {twice if members[member] == settings else alike}")
         members[member] = settings
     return members
 
@@ -151,6 +153,13 @@ def _members(
     }
 
 
+def _add(known: dict[str, Any], entries: dict[str, Any], where: str) -> None:
+    for entry in entries:
+        if entry in known:
+            raise UserError(f"config: {where}.{entry} is that of another chosen sweep; rename one of the two sweeps")
+    known |= entries
+
+
 def expand_sweeps(merged: dict[str, Any], resolve: Resolve) -> dict[str, Any]:
     """What the chosen sweeps stand for: their names (`sweep`), experiments, a table and figures for each.
 
@@ -170,9 +179,10 @@ def expand_sweeps(merged: dict[str, Any], resolve: Resolve) -> dict[str, Any]:
         _check_base(f"sweeps.{name}.base", sweep.base, merged, resolve)
         placed = sweep.model_copy(update={"collection": _collection(merged, name, sweep, resolve)})
         members = _members(name, placed, merged, deriver, resolve)
-        added["experiments"] |= members
-        added["tables"][f"sweep-{name}"] = _table(name, placed, list(members), shown)
-        added["figures"] |= _figures(name, placed, list(members), shown)
+        table = {f"sweep-{name}": _table(name, placed, list(members), shown)}
+        figures = _figures(name, placed, list(members), shown)
+        for section, entries in (("experiments", members), ("tables", table), ("figures", figures)):
+            _add(added[section], entries, f"sweeps.{name}: {section}")
         if isinstance(merged.get("sweep"), dict):
             added["sweeps"][name] = placed.model_dump()
     return {**added, "sweep": list(_chosen(merged))}
