@@ -163,3 +163,23 @@ def test_rows_that_were_not_run_say_so_and_the_command_that_runs_them() -> None:
     assert table.lines[1].note == "not run"
     assert f"Rows that were not run: {command}" in table.legend
     assert made_only(study, lambda _: True) == study
+
+
+@pytest.mark.parametrize(
+    ("config", "options"),
+    [
+        ({"results": "results/mine"}, "--config 'presets=[demo]' scale=demo results=results/mine"),
+        ({"sweep": ["lambda-idf"]}, "--config 'presets=[demo]' scale=demo 'sweep=[lambda-idf]'"),
+        (
+            {"sweep": {"steps": ["3"], "collection": "pydocs"}},
+            """--config 'presets=[demo]' scale=demo 'sweep={"grid": {"steps": ["3"]}, "collection": "pydocs", """
+            """"base": "ours"}'""",
+        ),
+    ],
+)
+def test_the_command_that_runs_the_rest_knows_what_this_invocation_does(config: dict[str, Any], options: str) -> None:
+    study = load_study(config, CONFIG)
+    (note,) = made_only(study, lambda _: False).tables["demo"].notes
+    assert note.endswith(f"/tables/demo/manifest.json {options}")
+    (note,) = made_only(study, lambda _: False, [Path("a b.yaml"), Path("c.yaml")]).tables["demo"].notes
+    assert f" --configfile 'a b.yaml' c.yaml {options} missing=run" in note

@@ -45,7 +45,8 @@ try:
     check_config_files(map(Path, workflow.configfiles))
     study = load_study(config, ROOT / "config")
     if study.missing == "show":
-        study = missing.made_only(study, lambda key: Path(study.results, key, "manifest.json").exists())
+        overlays = [Path(os.path.relpath(file)) for file in workflow.config_settings.configfiles]
+        study = missing.made_only(study, lambda key: Path(study.results, key, "manifest.json").exists(), overlays)
 except UserError as error:
     sys.exit(f"error: {error}")
 

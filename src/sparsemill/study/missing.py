@@ -1,6 +1,9 @@
 """`missing: show`: tables and figures of what has been run; a note says which command runs the rest."""
 
-from collections.abc import Callable, Iterable
+import json
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from sparsemill.study.groups import members
 from sparsemill.study.models import Row, Study, Table
@@ -23,10 +26,15 @@ def lacking(study: Study, system: str, places: Iterable[str], exists: Exists) ->
     return [key for key in keys if not exists(key)]
 
 
-def made_only(study: Study, exists: Exists) -> Study:
+def made_only(study: Study, exists: Exists, overlays: Sequence[Path] = ()) -> Study:
     """The study without what has not been run: its tables keep such rows, with published values, and say the command.
 
     Figures lose such systems, and are left out when none remains, as pages and expected values are.
+
+    Args:
+        study: all of it.
+        exists: see `Exists`.
+        overlays: what `--configfile` named.
     """
     figures = {}
     for name, figure in study.figures.items():
@@ -41,17 +49,33 @@ def made_only(study: Study, exists: Exists) -> Study:
         )
     }
     expected = [value for value in study.expected if not lacking(study, value.system, [value.collection], exists)]
-    tables = {name: _table(study, name, exists) for name in study.tables}
+    tables = {name: _table(study, name, exists, overlays) for name in study.tables}
     return study.model_copy(update={"tables": tables, "figures": figures, "explanations": pages, "expected": expected})
 
 
-def _config(study: Study) -> str:
-    """The values without which another invocation would not know the system."""
-    sweep = f" 'sweep=[{', '.join(study.sweep)}]'" if study.sweep else ""
-    return f"'presets=[{', '.join(study.presets)}]' scale={study.scale}{sweep}"
+def _config(study: Study, overlays: Sequence[Path]) -> str:
+    """The options without which another invocation would not know the system, or would look for it elsewhere."""
+    values = [f"presets=[{', '.join(study.presets)}]", f"scale={study.scale}"]
+    if study.results != Study().results:
+        values.append(f"results={study.results}")
+    if study.sweep:
+        values.append(f"sweep={_sweep(study)}")
+    if not overlays:
+        return shlex.join(["--config", *values])
+    # One of the files may say `show`.
+    return shlex.join(["--configfile", *map(str, overlays), "--config", *values, "missing=run"])
 
 
-def _table(study: Study, name: str, exists: Exists) -> Table:
+def _sweep(study: Study) -> str:
+    """The chosen sweeps by name; one that is called as its base is, as on the command line, in full."""
+    name, *others = study.sweep
+    sweep = study.sweeps[name]
+    if others or sweep.base != name:
+        return f"[{', '.join(study.sweep)}]"
+    return json.dumps(sweep.model_dump(exclude_defaults=True) | {"base": name})
+
+
+def _table(study: Study, name: str, exists: Exists, overlays: Sequence[Path]) -> Table:
     table = study.tables[name]
     places = [column.collection for column in table.measured_columns]
     missing = {row.system: lacking(study, row.system, places, exists) for row in table.measured_rows}
@@ -59,7 +83,7 @@ def _table(study: Study, name: str, exists: Exists) -> Table:
     rows = [_row(row, missing, uncounted) for row in table.rows]
     if rows == table.rows:
         return table
-    command = f"snakemake --cores all {study.results}/tables/{name}/manifest.json --config {_config(study)}"
+    command = f"snakemake --cores all {study.results}/tables/{name}/manifest.json {_config(study, overlays)}"
     return table.model_copy(update={"rows": rows, "notes": [*table.notes, f"Rows that were not run: {command}"]})
 
 
