@@ -164,6 +164,7 @@ def test_ensemble(before: dict[str, str]) -> None:
 def test_captions_labels_and_other_columns(before: dict[str, str]) -> None:
     table = ("tables", "demo")
     assert changed(before, setting(*table, "caption", value="Another.")) == {"tables/demo", "pages"}
+    assert changed(before, setting(*table, "notes", value=["A note."])) == {"tables/demo"}
     assert changed(before, setting(*table, "columns", 0, "digits", value=5)) == {"tables/demo"}
     assert changed(before, setting(*table, "columns", 3, "measure", value="postings")) == {"tables/demo"}
     found = changed(before, setting(*table, "rows", 6, "label", value="we"))

@@ -81,7 +81,7 @@ def _tested(table: Table) -> Table:
     columns = [Column(measure=column.measure, collection=column.collection) for column in tested]
     # A table has a row and a column, also where nothing is compared.
     rows, columns = rows or [table.rows[0].model_copy(update={"label": "", "note": ""})], columns or table.columns[:1]
-    dropped = {"caption": "", "published": [], "paper": ""}
+    dropped = {"caption": "", "published": [], "paper": "", "notes": []}
     return table.model_copy(update={**dropped, "rows": rows, "columns": columns})
 
 
