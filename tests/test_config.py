@@ -76,6 +76,16 @@ def test_integers_and_booleans_that_arrive_as_text() -> None:
         assert study.experiments["x"].in_batch == meant
 
 
+def test_null_that_arrives_as_text() -> None:
+    sets = {"y": {"extends": "pydocs", "filter_top": "null", "max_queries": "null"}}
+    left_out = {"z": {"extends": "ours", "scales": {"demo": "null"}}}
+    study = load(experiments=experiment(query_side="binary", idf="null") | left_out, training_sets=sets)
+    assert study.experiments["x"].idf is None
+    assert "z" not in study.experiments
+    assert study.training_sets["y"].model_dump().items() >= {"filter_top": None, "max_queries": None}.items()
+    assert load(tables=table(caption="null")).tables["t"].caption == "null"
+
+
 def test_yaml_1_1_text_is_what_it_seems() -> None:
     assert yaml.safe_load("1e-3") == "1e-3"
 

@@ -118,6 +118,7 @@ def _scales(where: str, entry: dict[str, Any]) -> dict[str, dict[str, Any] | Non
     scales = entry.get("scales", {})
     if not isinstance(scales, dict):
         raise UserError(f"config: {where}.scales: expected a mapping of scales, got {scales!r}")
+    scales = {scale: None if changes == "null" else changes for scale, changes in scales.items()}
     for scale, changes in scales.items():
         if scale not in get_args(Scale):
             raise UserError(f"config: {where}.scales: no scale {scale!r}; {nearest(str(scale), get_args(Scale))}")

@@ -70,6 +70,19 @@ class Model(BaseModel):
                 raise ValueError(f"{key} is neither true nor false; give it a value of its type")
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_may_arrive_as_text(cls, values: Any) -> Any:
+        # Everything in a mapping or list on the command line does.
+        if not isinstance(values, dict):
+            return values
+        nulls = [key for key, value in values.items() if value == "null" and cls._may_be_null(key)]
+        return {**values, **dict.fromkeys(nulls)}
+
+    @classmethod
+    def _may_be_null(cls, key: str) -> bool:
+        return key in cls.model_fields and type(None) in get_args(cls.model_fields[key].annotation)
+
     @model_serializer(mode="wrap")
     def _leave_out_later_keys(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         later = {key for key, field in type(self).model_fields.items() if LATER in field.metadata}
