@@ -40,6 +40,10 @@ def test_figures_of_sweeps_that_make_no_sense() -> None:
             "config: sweeps.ours.grid: regulariser.lambda_d is there twice",
         ),
         (
+            {"pretraining.seeds": [1]},
+            "config: sweeps.ours.grid.pretraining.seeds: no key 'seeds' in pretrainings; did you mean",
+        ),
+        (
             {"ensemble.scales": [1]},
             "config: sweeps.ours.grid.ensemble.scales: no key 'scales' in ensembles; did you mean",
         ),

@@ -51,6 +51,7 @@ def test_a_key_that_experiments_have_too_is_named_in_full() -> None:
     [
         ("1e-3", 0.001),
         ("-2", -2),
+        ("9007199254740993", 2**53 + 1),
         (".5", 0.5),
         ("3.0", 3),
         (3.0, 3),

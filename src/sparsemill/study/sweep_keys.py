@@ -10,6 +10,7 @@ from sparsemill.study.models import Ensemble, Experiment, Model, Pretraining, Sw
 ENSEMBLE, PRETRAINING = "ensemble.", "pretraining."
 """Start of a key of the base's ensemble, or of its pre-training."""
 
+_INTEGER = re.compile(r"[-+]?\d+")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 WORDS = {"true": True, "false": False, "null": None}
 
@@ -18,6 +19,8 @@ def plain_value(value: Any) -> Any:
     """A value of a grid as what it stands for: values below `--config` and YAML 1.1's `1e-3` arrive as text."""
     if isinstance(value, list):
         return [plain_value(item) for item in value]
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
+        return int(value)
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         value = float(value)
     if isinstance(value, float) and value.is_integer():
@@ -35,7 +38,7 @@ def _keys(model: type[Model], prefix: str = "") -> list[str]:
     return found
 
 
-def _long(where: str, key: str, keys: list[str]) -> str:
+def _long(where: str, key: str, keys: list[str], section: str) -> str:
     """The key that `key` is short for: itself, or the one that ends in it."""
     if key in keys:
         return key
@@ -44,7 +47,7 @@ def _long(where: str, key: str, keys: list[str]) -> str:
         raise UserError(f"config: {where}: {key} is short for {' and '.join(found)}; write one of them")
     if not found and "." not in key:
         valid = {name.rsplit(".", 1)[-1] for name in keys}
-        raise UserError(f"config: {where}: no key {key!r} in experiments; {nearest(key, valid)}")
+        raise UserError(f"config: {where}: no key {key!r} in {section}; {nearest(key, valid)}")
     return found[0] if found else key
 
 
@@ -56,11 +59,12 @@ def long_key(where: str, key: str) -> str:
     """
     below = [f"{ENSEMBLE}{name}" for name in Ensemble.model_fields]
     if key.startswith(PRETRAINING):
-        return PRETRAINING + _long(where, key.removeprefix(PRETRAINING), [*_keys(Pretraining), *below])
+        keys = [*_keys(Pretraining), *below]
+        return PRETRAINING + _long(where, key.removeprefix(PRETRAINING), keys, "pretrainings")
     if key.startswith(ENSEMBLE) and key not in below:
         last = key.removeprefix(ENSEMBLE)
         raise UserError(f"config: {where}: no key {last!r} in ensembles; {nearest(last, Ensemble.model_fields)}")
-    return _long(where, key, [*_keys(Experiment), "extends", *below])
+    return _long(where, key, [*_keys(Experiment), "extends", *below], "experiments")
 
 
 def grid_of(name: str, sweep: Sweep) -> tuple[dict[str, list[Any]], list[int] | None]:
