@@ -136,6 +136,14 @@ def test_a_misspelt_required_key_is_told_before_the_missing_one() -> None:
             {"backbones": {"x": {"extends": "minilm-l2", "start_active": None}}},
             "config: backbones.x: start_active and ",
         ),
+        (
+            {"experiments": {"x": {"extends": "ours", "seeds": [True]}}},
+            "config: experiments.x: seeds is neither true nor false; give it a value of its type",
+        ),
+        (
+            {"backbones": {"x": {"weights": {"kind": "hub", "id": ["a"]}}}, "revisions": {"a/b": 40 * "0"}},
+            "config: backbones.x.weights.id: Input should be a valid string, got ['a']",
+        ),
         ({"teachers": {"x": {"kind": "densse"}}}, "config: teachers.x.kind: no kind 'densse'; did you mean 'dense'?"),
         (
             {"teachers": {"x": {"k1": 1}}},

@@ -108,6 +108,15 @@ def test_lists_that_read_alike_are_not_taken_for_one() -> None:
     )
 
 
+def test_names_that_grow_too_long() -> None:
+    many = {"teachers": [["minilm", "bm25"]], "normalisation": ["zscore"], "learning_rate": [1e-4], "steps": [5]}
+    line = told(sweep={**many, "pretraining.temperature": [1]})
+    assert line.startswith("config: sweeps.ours.grid: ours--normalisation-zscore--teachers-minilm-bm25--learning_rate-")
+    assert "80 are the most; sweep fewer keys at once" in line
+    derived = {"s": grid_of({"weights": [[0.1234567812345678] * 3]})}
+    assert "minilm-bm25-s30--weights-0.1234567812345678-" in told(sweep=["s"], sweeps=derived)
+
+
 def test_a_member_never_replaces_an_experiment() -> None:
     taken = {"ours--steps-3": {"extends": "ours", "steps": 4}}
     assert "experiments.ours--steps-3 is a preset already" in told(sweep=grid_of({"steps": [3]}), experiments=taken)

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from sparsemill.errors import UserError
 from sparsemill.study.hints import nearest
 from sparsemill.study.models import Ensemble, Experiment, Model, Pretraining
+from sparsemill.study.models.base import LONGEST_NAME
 from sparsemill.study.sweep_keys import ENSEMBLE, PRETRAINING, WORDS, short_keys
 
 Settings = dict[str, Any]
@@ -58,6 +59,15 @@ def labels(settings: Settings) -> list[str]:
     return [f"{short[key]}-{label(settings[key])}" for key in sorted(settings)]
 
 
+def check_length(where: str, name: str) -> None:
+    """Raise a UserError for a name that is made of a sweep's values and too long."""
+    if len(name) > LONGEST_NAME:
+        raise UserError(
+            f"config: {where}: {name} would be a name of {len(name)} characters, {LONGEST_NAME} are the most; sweep "
+            "fewer keys at once, or shorten the name of the sweep or what its lists name"
+        )
+
+
 def _below(settings: Settings, start: str) -> Settings:
     return {key.removeprefix(start): value for key, value in settings.items() if key.startswith(start)}
 
@@ -99,6 +109,7 @@ class Deriver:
         if self.same(section, name, changes):
             return name
         derived = "--".join([name, *labels(settings)])
+        check_length(where, derived)
         entry = {"extends": name, **changes}
         if self.added[section].setdefault(derived, entry) != entry:
             raise UserError(

@@ -168,7 +168,7 @@ def _pin_revisions(node: Any, revisions: Any) -> None:
     """Give weights on the hub that have no revision the one that `revisions` has for their id."""
     if isinstance(node, dict):
         if node.get("kind") == "hub" and node.get("revision") is None and isinstance(revisions, dict):
-            node["revision"] = revisions.get(node.get("id"))
+            node["revision"] = revisions.get(str(node.get("id")))
         for value in node.values():
             _pin_revisions(value, revisions)
 

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sparsemill.errors import UserError
-from sparsemill.study.derived import Deriver, Resolve, Settings, labels, share_models
+from sparsemill.study.derived import Deriver, Resolve, Settings, check_length, labels, share_models
 from sparsemill.study.explain import explain
 from sparsemill.study.hints import nearest
 from sparsemill.study.models import Figure, Study, Sweep
@@ -141,6 +141,7 @@ def _members(
     seeds = grid_of(name, sweep)[1]
     members: dict[str, tuple[str, dict[str, Any]]] = {}
     for member, settings in _points(name, sweep).items():
+        check_length(f"sweeps.{name}.grid", member)
         base = str(settings.get("extends", sweep.base))
         _check_base(f"sweeps.{name}.grid.extends", base, merged, resolve)
         changes = {key: value for key, value in settings.items() if key != "extends"}

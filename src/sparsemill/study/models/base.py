@@ -18,7 +18,8 @@ from pydantic import (
 from sparsemill.study.hints import nearest
 
 NAME, COMMIT = r"^[A-Za-z0-9][A-Za-z0-9._-]*$", "^[0-9a-f]{40}$"
-Name = Annotated[str, Field(pattern=NAME, max_length=80)]
+LONGEST_NAME = 80
+Name = Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
 Positive = Annotated[int, Field(gt=0)]
 Revision = Annotated[str, Field(pattern=COMMIT)]
 Device = Literal["auto", "cpu", "cuda"]
@@ -66,7 +67,8 @@ class Model(BaseModel):
     def _booleans_are_no_numbers(cls, values: Any) -> Any:
         # YAML reads `yes` and `on` as true, which would pass for 1.
         for key, value in values.items() if isinstance(values, dict) else ():
-            if isinstance(value, bool) and key in cls.model_fields and cls.model_fields[key].annotation is not bool:
+            boolean = any(isinstance(one, bool) for one in (value if isinstance(value, list) else [value]))
+            if boolean and key in cls.model_fields and cls.model_fields[key].annotation is not bool:
                 raise ValueError(f"{key} is neither true nor false; give it a value of its type")
         return values
 
