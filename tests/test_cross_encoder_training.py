@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from test_pair_teachers import save_classifier
@@ -49,7 +50,9 @@ def recipe(folder: Path, **changes: Any) -> CrossEncoderTraining:
     return CrossEncoderTraining.model_validate(settings | changes)
 
 
-def run(inputs: Any, folder: Path, *, state: Path | None = None, **changes: Any) -> dict[str, Any]:
+def run(
+    inputs: Any, folder: Path, *, state: Path | None = None, false_negatives: Path | None = None, **changes: Any
+) -> dict[str, Any]:
     collection, candidates, model = inputs
     out, state = folder / "out", state or folder / "state"
     out.mkdir(parents=True)
@@ -63,6 +66,7 @@ def run(inputs: Any, folder: Path, *, state: Path | None = None, **changes: Any)
         device="cpu",
         label="test",
         stream=lambda _: None,
+        false_negatives=false_negatives,
     )
 
 
@@ -118,6 +122,16 @@ def test_same_seed_same_bytes(inputs: Any, tmp_path: Path) -> None:
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
     assert timeless(records(tmp_path / "a")) == timeless(records(tmp_path / "b"))
     assert weights(tmp_path / "a") != weights(tmp_path / "c")
+
+
+def test_false_negatives_are_left_out(inputs: Any, tmp_path: Path) -> None:
+    positive = pq.read_table(inputs[1] / "candidates.parquet")["positive"].to_numpy()
+    for name, dropped in (("none", np.zeros_like(positive)), ("some", ~positive & (np.arange(len(positive)) % 3 > 0))):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "dropped.npy", dropped)
+        run(inputs, tmp_path / name, false_negatives=tmp_path / name)
+    run(inputs, tmp_path / "unmarked")
+    assert weights(tmp_path / "none") == weights(tmp_path / "unmarked") != weights(tmp_path / "some")
 
 
 def test_attention_changes_nothing_and_is_not_saved(

@@ -111,12 +111,14 @@ def test_false_negatives_are_marked_after_scoring_and_read_by_training() -> None
     study = load(
         training_sets={"x": {"extends": "pydocs", "false_negatives": {"teacher": "minilm", "margin": 0.1}}},
         experiments={"y": {"extends": "doc-distill", "training_set": "x"}},
+        cross_encoders={"small": {"extends": "ce-minilm", "training_set": "x"}},
     )
     assert edges.upstream(study, "false_negatives/x") == {
         "candidates": ["candidates/x"],
         "scores": ["scores/x/minilm/shard-0"],
     }
     assert edges.upstream(study, "models/y/seed-0")["false_negatives"] == ["false_negatives/x"]
+    assert edges.upstream(study, "cross_encoders/small")["false_negatives"] == ["false_negatives/x"]
     assert "false_negatives/x" not in ancestors(study, "targets/x/minilm-bm25-s30")
     assert "false_negatives" not in specs.mine_candidates(study, "x")
     assert specs.find_false_negatives(study, "x") == {"teacher": "minilm", "margin": 0.1, "stage_version": 1}

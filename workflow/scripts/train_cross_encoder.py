@@ -31,6 +31,7 @@ def run(job: Job) -> None:
         device=job.device,
         label=job.key,
         stream=open_stream(job),
+        false_negatives=job.input("false_negatives") if "false_negatives" in job.inputs else None,
     )
     job.facts.update(facts, precision=precision)
 

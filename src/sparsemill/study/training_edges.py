@@ -99,13 +99,6 @@ def of_targets(study: Study, training_set: str, name: str) -> Edges:
     return found
 
 
-def of_cross_encoder(study: Study, name: str) -> Edges:
-    """What a cross-encoder of the pipeline's own learns from."""
-    training_set = study.cross_encoders[name].training_set
-    collection = judged(study, training_set).collection
-    return {"collection": [f"collections/{collection}"], "candidates": [f"candidates/{training_set}"]}
-
-
 def _mined(study: Study, training_set: str, end: str) -> Edges:
     chosen = judged(study, training_set)
     found = {
@@ -115,6 +108,11 @@ def _mined(study: Study, training_set: str, end: str) -> Edges:
     if chosen.false_negatives is not None:
         found[f"false_negatives{end}"] = [f"false_negatives/{training_set}"]
     return found
+
+
+def of_cross_encoder(study: Study, name: str) -> Edges:
+    """What a cross-encoder of the pipeline's own learns from."""
+    return _mined(study, study.cross_encoders[name].training_set, "")
 
 
 def _taught(study: Study, spec: Training, training_set: str, end: str) -> Edges:

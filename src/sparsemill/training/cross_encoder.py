@@ -65,6 +65,7 @@ def train_cross_encoder(
     device: str,
     label: str,
     stream: Stream,
+    false_negatives: Path | None = None,
 ) -> dict[str, Any]:
     """Train a cross-encoder and save it in the hub's format.
 
@@ -76,6 +77,7 @@ def train_cross_encoder(
         device: `cpu` or `cuda`.
         label: of progress lines.
         stream: gets every metric record as it is written.
+        false_negatives: marks of candidates that are left out.
 
     Returns:
         Facts: queries, step resumed from, last loss.
@@ -84,7 +86,7 @@ def train_cross_encoder(
         UserError: too few queries, or a loss or gradient that is not finite.
     """
     make_deterministic(spec.seed)
-    data = load_data(collection, candidates, cache=state / "texts")
+    data = load_data(collection, candidates, false_negatives=false_negatives, cache=state / "texts")
     schedule = schedule_of(spec, data, seed=spec.seed)
     model, tokenizer = _start(spec)
     use_fast_linear(model, fast=device == "cpu")
