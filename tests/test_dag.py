@@ -117,9 +117,12 @@ def test_overlays_plan(fresh: Path, overlay: str) -> None:
     [
         (("--config", "experimnts={}"), "config: experimnts: unknown key; did you mean 'experiments'?"),
         (("--configfile", "twice.yaml"), "twice.yaml:3: 'mine' is there already, in line 2; keep one of them"),
+        (("--configfile", "one.yaml", "other.yaml"), "other.yaml: experiments.mine is another entry in "),
     ],
 )
-def test_a_mistake_is_told_in_one_line(fresh: Path, options: tuple[str, str], message: str) -> None:
+def test_a_mistake_is_told_in_one_line(fresh: Path, options: tuple[str, ...], message: str) -> None:
+    (fresh / "one.yaml").write_text("experiments: {mine: {extends: ours, steps: 3}, alike: {extends: ours}}\n")
+    (fresh / "other.yaml").write_text("experiments: {mine: {extends: doc-distill}, alike: {extends: ours}}\n")
     (fresh / "twice.yaml").write_text("experiments:\n  mine: {extends: ours, steps: 3}\n  mine: {extends: ours}\n")
     command = [sys.executable, "-m", "snakemake", "-n", *options]
     done = subprocess.run(command, cwd=fresh, capture_output=True, text=True, check=False)

@@ -14,8 +14,8 @@ from sparsemill.malloc import keep_freed_memory
 from sparsemill.retrieval.ir_metadata import GOAL
 from sparsemill.study import check, edges, gpu, launch, mirror, missing, outside, pages, plan, revisions, specs, targets
 from sparsemill.study.goal import research_goal
-from sparsemill.study.load import chosen_scale, load_study
-from sparsemill.study.yaml_files import check_config_files
+from sparsemill.study.load import SECTIONS, chosen_scale, load_study
+from sparsemill.study.yaml_files import check_config_files, check_overlays
 
 # Jobs use this interpreter and this checkout, also inside conda environments.
 os.environ.update(
@@ -43,6 +43,7 @@ for overlay in brought:
 
 try:
     check_config_files(map(Path, workflow.configfiles))
+    check_overlays(map(Path, workflow.configfiles), SECTIONS)
     study = load_study(config, ROOT / "config")
     if study.missing == "show":
         overlays = [Path(os.path.relpath(file)) for file in workflow.config_settings.configfiles]

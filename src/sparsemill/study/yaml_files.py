@@ -46,6 +46,35 @@ def check_config_files(paths: Iterable[Path]) -> None:
             _refuse_repeated_keys(yaml.compose(path.read_text(encoding="utf-8"), Loader=_LOADER), path)
 
 
+def check_overlays(paths: Iterable[Path], sections: Iterable[str]) -> None:
+    """Refuse names that two files give to different entries, which Snakemake has merged to one that is in neither.
+
+    Args:
+        paths: files that Snakemake has read already.
+        sections: those of named entries.
+
+    Raises:
+        UserError: the first such name, with both files.
+    """
+    known: dict[tuple[str, str], tuple[Any, Path]] = {}
+    chosen = tuple(sections)
+    for path in paths:
+        content = _content(path)
+        for section in chosen:
+            entries = content.get(section)
+            for name, entry in entries.items() if isinstance(entries, dict) else ():
+                other, first = known.setdefault((section, str(name)), (entry, path))
+                if other != entry:
+                    raise UserError(f"{path}: {section}.{name} is another entry in {first}; give one another name")
+
+
+def _content(path: Path) -> dict[str, Any]:
+    with suppress(yaml.YAMLError):
+        content = _LOADER(path.read_text(encoding="utf-8")).get_single_data()
+        return content if isinstance(content, dict) else {}
+    return {}
+
+
 def _refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:
     if isinstance(node, yaml.MappingNode):
         lines: dict[str, int] = {}
