@@ -46,6 +46,12 @@ def test_a_key_that_experiments_have_too_is_named_in_full() -> None:
     assert list(sweep_members("s", {"warmup_steps": [3]})) == ["s--warmup_steps-3"]
 
 
+def test_a_key_that_ends_as_another_one_is_named_in_full() -> None:
+    for key in ("prune.top_k", "query_prune.top_k", "pretraining.regulariser.warmup_steps"):
+        assert list(sweep_members("s", {key: [3]})) == [f"s--{key}-3"]
+    assert list(sweep_members("s", {"pretraining.regulariser.lambda_d": [3]})) == ["s--pretraining.lambda_d-3"]
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [

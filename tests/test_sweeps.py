@@ -185,7 +185,7 @@ def test_the_base_is_no_second_point() -> None:
 
 def test_points_that_differ_after_training_share_a_model() -> None:
     study = load(sweep={"prune.top_k": [50, 100], "steps": [3], "seeds": [0, 1]})
-    first, second = "ours--top_k-50--steps-3", "ours--top_k-100--steps-3"
+    first, second = "ours--prune.top_k-50--steps-3", "ours--prune.top_k-100--steps-3"
     assert (study.experiments[first].model, study.experiments[second].model) == (None, first)
 
 

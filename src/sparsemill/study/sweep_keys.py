@@ -1,6 +1,7 @@
 """Keys of a sweep's grid: those of an experiment, of its ensemble (`ensemble.KEY`) and of its pre-training."""
 
 import re
+from functools import cache
 from typing import Any
 
 from sparsemill.errors import UserError
@@ -89,12 +90,19 @@ def grid_of(name: str, sweep: Sweep) -> tuple[dict[str, list[Any]], list[int] | 
     return {key: values for key, values in grid.items() if key != "seeds"}, seeds
 
 
+@cache
+def _shared_endings() -> frozenset[str]:
+    """Last parts that are keys of experiments themselves, or end several of their keys."""
+    endings = [key.rsplit(".", 1)[-1] for key in _keys(Experiment)]
+    return frozenset(last for last in endings if last in Experiment.model_fields or endings.count(last) > 1)
+
+
 def short_keys(keys: list[str]) -> dict[str, str]:
-    """Key -> its last part, or the whole where that is a key of experiments or the last part of another one too."""
+    """Key -> its last part, or the whole where another key ends so, or has that last part among these."""
     short = {}
     for key in keys:
         start = PRETRAINING if key.startswith(PRETRAINING) else ""
-        last = start + key.rsplit(".", 1)[-1]
-        short[key] = key if last in Experiment.model_fields else last
+        last = key.rsplit(".", 1)[-1]
+        short[key] = key if last in _shared_endings() else start + last
     names = list(short.values())
     return {key: name if names.count(name) == 1 else key for key, name in short.items()}
