@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +115,79 @@ def test_what_a_killed_process_left_is_removed_but_not_what_others_write(tmp_pat
             assert not (tmp_path / ".a.killed00").exists()
         assert other.exists()
     assert names(tmp_path) == ["a", "a.b"]
+
+
+def test_what_another_process_is_writing_is_left_alone(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with atomic_folder(target) as folder:
+        (folder / "file").write_text("first")
+        child = os.fork()
+        if child == 0:
+            try:
+                with atomic_folder(target):
+                    os._exit(1)
+            except UserError as error:
+                os._exit(0 if "another process is writing it" in str(error) else 2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert (target / "file").read_text() == "first"
+    with atomic_folder(target) as folder:
+        (folder / "file").write_text("second")
+    assert (target / "file").read_text() == "second"
+    assert names(tmp_path) == ["out"]
+
+
+def test_no_moment_shows_a_part_of_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, seen = tmp_path / "out", []
+    with atomic_folder(target) as folder:
+        (folder / "old").write_text("old")
+    remove = shutil.rmtree
+
+    def watched(path: Path, **options: Any) -> None:
+        seen.append(names(target))
+        remove(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", watched)
+    with atomic_folder(target) as folder:
+        (folder / "new").write_text("new")
+        assert names(target) == ["old"]
+    assert seen
+    assert all(found == ["new"] for found in seen)
+    assert names(tmp_path) == ["out"]
+
+
+def test_the_old_folder_comes_back_where_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "out"
+    with atomic_folder(target) as folder:
+        (folder / "old").write_text("old")
+    replace = Path.replace
+
+    def interrupted(self: Path, other: Path) -> Path:
+        if other == target and not (self / "old").exists():
+            raise KeyboardInterrupt
+        return replace(self, other)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt), atomic_folder(target) as folder:
+        (folder / "new").write_text("new")
+    assert names(target) == ["old"]
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_folder_behind_a_link_is_replaced_where_it_lies(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "big").mkdir(parents=True)
+    (tmp_path / "out").symlink_to(tmp_path / "disk" / "big")
+    with atomic_folder(tmp_path / "out") as folder:
+        assert folder.parent == tmp_path / "disk"
+        (folder / "file").write_text("new")
+    assert (tmp_path / "out").is_symlink()
+    assert names(tmp_path / "disk" / "big") == ["file"]
+    assert names(tmp_path / "disk") == ["big"]
+
+
+def test_a_file_in_the_folders_place_is_a_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(UserError, match="is no folder"), atomic_folder(tmp_path / "out"):
+        pass
+    assert (tmp_path / "out").read_text() == "mine"

@@ -1,5 +1,6 @@
 """Canonical JSON, hashes and atomic writes."""
 
+import fcntl
 import glob
 import hashlib
 import json
@@ -7,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,23 +89,77 @@ def _sync_tree(folder: Path) -> None:
                 os.fsync(file.fileno())
 
 
+def _is_locked(folder: Path) -> bool:
+    """Whether a living process holds the folder; where the file system knows no locks, none does."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder until the block, or the process, ends."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _put(folder: Path, target: Path) -> None:
+    """Rename `folder` to `target`; what was there is moved aside first, so that no moment shows a part of it."""
+    if not target.exists():
+        folder.replace(target)
+        return
+    old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        target.replace(old)
+        try:
+            folder.replace(target)
+        finally:
+            if not target.exists():
+                old.replace(target)
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside `target`; on success it replaces `target` whole.
 
-    On an error `target` is left as it was and the temporary folder is removed, as is what a killed process left.
+    On an error `target` is left as it was and the temporary folder is removed, as is what a killed process left. Where
+    `target` is a link, the folder that it leads to is replaced.
+
+    Raises:
+        UserError: another process is writing `target`, or it is no folder.
     """
+    target = target.resolve() if target.is_symlink() else target
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{target}: is no folder; move it away")
     target.parent.mkdir(parents=True, exist_ok=True)
     # The eight characters of mkdtemp and no more: `.a.*` would match what another process is writing for `a.b`.
     for leftover in target.parent.glob(f".{glob.escape(target.name)}.????????"):
+        if _is_locked(leftover):
+            raise UserError(f"{target}: another process is writing it, in {leftover.name}; wait for it, or end it")
         shutil.rmtree(leftover, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
-        yield temporary
-        _sync_tree(temporary)
-        temporary.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        temporary.replace(target)
+        with _locked(temporary):
+            yield temporary
+            _sync_tree(temporary)
+            temporary.chmod(0o755)
+            _put(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
