@@ -45,6 +45,8 @@ def _read(folder: Path) -> tuple[list[Document], list[Query]]:
 
 BROKEN = [
     ("corpus.jsonl", '{"_id": "d1", "text": "x"}\n{"_id": "d2",\n', "corpus.jsonl:2: not JSON"),
+    ("corpus.jsonl", f'{{"_id": "d1", "n": {"1" * 5000}}}\n', "corpus.jsonl:1: JSON that cannot be read"),
+    ("queries.jsonl", "[" * 100_000, "queries.jsonl:1: JSON that cannot be read"),
     ("corpus.jsonl", '["d1"]\n', "corpus.jsonl:1: must be a JSON object"),
     ("corpus.jsonl", '{"_id": "d1", "title": "T"}\n', "corpus.jsonl:1: field 'text' is missing"),
     ("corpus.jsonl", '{"text": "T"}\n', "corpus.jsonl:1: field '_id' is missing"),

@@ -67,6 +67,10 @@ def test_unreadable_json_is_a_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text('{\n "a": 1,\n}')
     with pytest.raises(UserError, match=r"bad\.json:3: not JSON"):
         read_json(tmp_path / "bad.json")
+    for odd in ('{"é": 1}'.encode("latin-1"), b"1" * 5000, b"[" * 100_000):
+        (tmp_path / "odd.json").write_bytes(odd)
+        with pytest.raises(UserError, match=r"odd\.json: JSON that cannot be read"):
+            read_json(tmp_path / "odd.json")
 
 
 def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path) -> None:

@@ -81,6 +81,17 @@ def test_gzip_and_the_number_of_rows(tmp_path: Path) -> None:
         read(path)
 
 
+@pytest.mark.parametrize("place", [300, 3000, -3])
+def test_a_broken_byte_of_a_gzip_file_is_told(tmp_path: Path, place: int) -> None:
+    path = tmp_path / "x.jsonl.gz"
+    texts = (f'["{number}", "{text_id(str(number))}"]\n' for number in range(1000))
+    data = bytearray(gzip.compress("".join(texts).encode()))
+    data[place] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"x\.jsonl\.gz:\d+: (broken gzip file|not JSON|not UTF-8)"):
+        read_pairs(path, kind="jsonl", columns=Columns(), split="train")
+
+
 def test_rows_that_pair_nothing_are_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     source = read(lines(tmp_path / "x", ["q", " "], ["same", "same"], ["", "a"], ["q", "a"], {"set": ["alone"]}))
     assert content(source) == (["q"], [("", "a")], {("q", "a")})

@@ -46,7 +46,7 @@ def read_json(path: Path) -> Any:
     """Parse a JSON file.
 
     Raises:
-        UserError: the file is missing or not JSON.
+        UserError: the file is missing, not JSON, or not UTF-8.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -54,6 +54,8 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: no such file") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: JSON that cannot be read: {error}") from None
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,6 +1,5 @@
 """BEIR-style folders: `corpus.jsonl`, `queries.jsonl` and `qrels/SPLIT.tsv`."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from sparsemill.data.checks import check_relevance, check_split, where_data_starts
 from sparsemill.data.collection import Document, Places, Qrel, Query, Source
-from sparsemill.data.lines import placed_lines
+from sparsemill.data.lines import parse_json, placed_lines
 from sparsemill.errors import UserError
 
 _HEADER = ["query-id", "corpus-id", "score"]
@@ -67,10 +66,7 @@ def _rows(path: Path, last: _Last) -> Iterator[tuple[str, dict[str, Any]]]:
     last.place = str(path)
     for place, line in placed_lines(path):
         last.place = place
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{place}: not JSON: {error.msg} (column {error.colno})") from None
+        row = parse_json(line, place)
         if not isinstance(row, dict):
             raise UserError(f"{place}: must be a JSON object, not {line[:40]!r}")
         yield place, row

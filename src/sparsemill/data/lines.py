@@ -1,9 +1,11 @@
 """Text files by lines, each with its place, for messages that say where a mistake is."""
 
 import gzip
+import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from sparsemill.errors import UserError
 
@@ -29,8 +31,22 @@ def placed_lines(path: Path) -> Iterator[tuple[str, str]]:
                     yield f"{path}:{number}", text.rstrip("\r\n")
     except UnicodeDecodeError:
         raise UserError(f"{path}:{number}: not UTF-8; convert the file") from None
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(f"{path}:{number + 1}: broken gzip file: {error}; fetch it again") from None
+
+
+def parse_json(line: str, place: str) -> Any:
+    """The JSON value of a line.
+
+    Raises:
+        UserError: it is none, or one that Python does not read: a number of thousands of digits, or endless nesting.
+    """
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{place}: not JSON: {error.msg} (column {error.colno})") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{place}: JSON that cannot be read: {error}") from None
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -1,7 +1,6 @@
 """Files of pairs (query, document) as collections: JSON lines, tab-separated or Parquet, read as a stream."""
 
 import hashlib
-import json
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import pyarrow.parquet as pq
 
 from sparsemill.data.checks import where_data_starts
 from sparsemill.data.collection import Document, Qrel, Query, Source
-from sparsemill.data.lines import placed_lines
+from sparsemill.data.lines import parse_json, placed_lines
 from sparsemill.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -61,10 +60,7 @@ def _from_object(row: dict[str, Any], columns: Columns, place: str) -> Pair:
 
 def _from_json(path: Path, columns: Columns) -> Iterator[Pair]:
     for place, line in placed_lines(path):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{place}: not JSON: {error.msg} (column {error.colno})") from None
+        row = parse_json(line, place)
         if isinstance(row, dict):
             yield _from_object(row, columns, place)
         elif isinstance(row, list) and len(row) == 2 and not any(columns):
