@@ -44,6 +44,14 @@ def test_a_constant_row_becomes_zero(method: str, value: float, count: int) -> N
     assert normalise(np.full((2, count), value), method).tolist() == [[0.0] * count] * 2
 
 
+@pytest.mark.parametrize("method", ["minmax", "zscore"])
+@pytest.mark.parametrize("unit", [-140, -100, -64, 64, 100, 126])
+def test_tiny_and_huge_scores_are_normalised_as_others_are(method: str, unit: int) -> None:
+    """Probabilities go down to where their squares are 0 in float32."""
+    values = scores(1, 2, 3, -1.5)
+    assert normalise(np.ldexp(values, unit), method).tolist() == normalise(values, method).tolist()
+
+
 def test_rank_of_one_document_is_zero() -> None:
     assert normalise(scores(5), "rank").tolist() == [0]
 

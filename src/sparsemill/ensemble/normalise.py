@@ -11,8 +11,16 @@ from numpy.typing import NDArray
 Scores = NDArray[np.float32]
 
 
+def _moderate(scores: Scores) -> Scores:
+    """Each row times a power of two, its largest magnitude between 0.5 and 1: exact, and no square leaves float32."""
+    _, exponents = np.frexp(np.abs(scores).max(axis=-1, keepdims=True))
+    moderate: Scores = np.ldexp(scores, -exponents)
+    return moderate
+
+
 def minmax(scores: Scores) -> Scores:
     """(s - min) / (max - min) along the last axis, in [0, 1]; a constant row becomes 0 (Eq. 8)."""
+    scores = _moderate(scores)
     low = scores.min(axis=-1, keepdims=True)
     span = scores.max(axis=-1, keepdims=True) - low
     scaled: Scores = np.divide(scores - low, span, out=np.zeros_like(scores), where=span > 0)
@@ -21,6 +29,7 @@ def minmax(scores: Scores) -> Scores:
 
 def zscore(scores: Scores) -> Scores:
     """(s - mean) / standard deviation along the last axis; a constant row becomes 0."""
+    scores = _moderate(scores)
     centred = scores - scores.mean(axis=-1, keepdims=True)
     deviation = scores.std(axis=-1, keepdims=True)
     # Not `deviation > 0`: the mean of equal float32 numbers may be off by one unit, which would be blown up to 1.
