@@ -1,5 +1,6 @@
 """Scores of candidates: shards of whole queries, pairs by their ids, and the files."""
 
+import errno
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -142,6 +143,19 @@ def test_scores_that_were_kept_are_not_computed_again(tmp_path: Path) -> None:
     score_candidates(pairs, Once(), tmp_path / "scores.parquet", kept=keep, **options)
     assert Once.calls == 4
     assert read_scores([tmp_path])[1].tolist() == [5, 14, 23, 32, 41]
+
+
+def test_a_block_that_does_not_fit_on_the_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sparsemill.teachers import blocks
+
+    def full(folder: Path, name: str, matrix: Any) -> None:
+        (folder / f"{name}.npy").write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(blocks, "save_matrix", full)
+    with pytest.raises(OSError, match="No space left"):
+        blocks.kept(tmp_path, "scores-000000", lambda: np.zeros(3, np.float32))
+    assert not list(tmp_path.iterdir())
 
 
 def test_scores_survive_their_file(tmp_path: Path) -> None:

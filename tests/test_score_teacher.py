@@ -69,6 +69,7 @@ def test_a_trained_cross_encoder(
     assert score(inputs, tmp_path / "out", scorer, *model) == 130
     assert "interrupted; run the same command again to go on" in capsys.readouterr().err
     assert score(inputs, tmp_path / "out", scorer, *model) == 0
+    assert "144/144" in capsys.readouterr().err.splitlines()[-1]
     assert blocks == [20, 20, 20, *[20] * 5, 4]  # 144 pairs; two blocks were finished
     monkeypatch.setattr(TextScorer, "BLOCK", 1000)
     assert score(inputs, tmp_path / "other", scorer, *model) == 0

@@ -13,7 +13,7 @@ def run(job: Job) -> None:
 
     quiet_libraries()
     from sparsemill.data.collection import read_corpus, read_queries
-    from sparsemill.teachers.blocks import kept
+    from sparsemill.teachers.blocks import finished, kept
     from sparsemill.teachers.cache import load_embeddings
     from sparsemill.teachers.open_scorer import open_scorer
     from sparsemill.teachers.score import ROW_GROUP, EmbeddingScorer, Scorer, read_candidates, score_candidates
@@ -41,6 +41,7 @@ def run(job: Job) -> None:
         scorer, block, state = EmbeddingScorer(load_embeddings(job.inputs["embeddings"])), ROW_GROUP, None
     else:
         trained = job.input("model") if "model" in job.inputs else None
+        state = job.own_state()
         scorer, block, job.device = open_scorer(
             spec,
             pairs,
@@ -49,8 +50,8 @@ def run(job: Job) -> None:
             texts=texts,
             trained=trained,
             label=job.key,
+            finished=finished(state, "scores"),
         )
-        state = job.own_state()
     score_candidates(
         pairs,
         scorer,

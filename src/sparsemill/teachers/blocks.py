@@ -19,6 +19,11 @@ def blocks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield block
 
 
+def finished(folder: Path, names: str) -> int:
+    """How many blocks an earlier run of the job kept under `names-NUMBER`."""
+    return sum(1 for _ in folder.glob(f"{names}-*"))
+
+
 def kept(folder: Path, name: str, make: Callable[[], Any]) -> Matrix:
     """The matrix that an earlier run of the job kept under `name`, or the one that `make` returns, kept for the next.
 
@@ -31,8 +36,8 @@ def kept(folder: Path, name: str, make: Callable[[], Any]) -> Matrix:
     if not final.exists():
         matrix = make()
         temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".new-"))
-        save_matrix(temporary, "block", matrix)
         try:
+            save_matrix(temporary, "block", matrix)
             temporary.replace(final)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

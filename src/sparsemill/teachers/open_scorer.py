@@ -40,6 +40,7 @@ def open_scorer(
     texts: Callable[[], tuple[Sequence[str], Sequence[str]]],
     trained: Path | None,
     label: str,
+    finished: int = 0,
 ) -> Opened:
     """Open a teacher that scores candidates only.
 
@@ -50,6 +51,7 @@ def open_scorer(
         texts: opens the texts of queries and documents, in that order; called where a model reads them.
         trained: folder of a cross-encoder that the pipeline trained.
         label: of the progress lines.
+        finished: blocks that an earlier run has scored.
     """
     adapter: TypeAdapter[Any] = TypeAdapter(Teacher)
     teacher = adapter.validate_python(spec["scorer"])
@@ -61,5 +63,6 @@ def open_scorer(
     device = choose_device(spec["device"])
     teacher = teacher.model_copy(update={"precision": choose_precision(teacher.precision, device=device)})
     progress = Progress(label, len(pairs.queries), unit="pair")
+    progress.resume(min(finished * TextScorer.BLOCK, len(pairs.queries)))
     model = _pair_model(teacher, trained, device)
     return Opened(TextScorer(model, *texts(), progress), TextScorer.BLOCK, device)
