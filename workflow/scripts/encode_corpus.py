@@ -1,6 +1,7 @@
 """Encode one shard of a collection's documents with a trained or released retriever."""
 
 import sys
+from itertools import islice
 
 from sparsemill.job import Job, main
 
@@ -12,7 +13,7 @@ def run(job: Job) -> None:
     quiet_libraries()
     from scipy import sparse
 
-    from sparsemill.data.collection import read_corpus
+    from sparsemill.data.collection import document_count, read_corpus
     from sparsemill.device import choose_device, choose_precision, set_torch_threads
     from sparsemill.models.encode import encode_texts, load_encoder
     from sparsemill.progress import Progress
@@ -23,9 +24,9 @@ def run(job: Job) -> None:
     job.device = choose_device(spec["device"])
     set_torch_threads(job.threads)
     precision = choose_precision(spec["precision"], device=job.device)
-    documents = list(read_corpus(job.input("collection")))
-    start, end = shard_bounds(len(documents), shard=spec["shard"], shards=spec["shards"])
-    shard = documents[start:end]
+    collection = job.input("collection")
+    start, end = shard_bounds(document_count(collection), shard=spec["shard"], shards=spec["shards"])
+    shard = list(islice(read_corpus(collection), start, end))
     encoder = load_encoder(
         job.input("model"),
         length=spec["encode_length"],
