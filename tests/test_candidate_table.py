@@ -1,5 +1,7 @@
 """Candidates as flat arrays, and texts behind a memory map."""
 
+import errno
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +139,13 @@ def test_texts_come_back(tmp_path: Path, kept: bool) -> None:
     if folder:
         assert list(open_texts(iter(["never read"]), folder)) == words
     assert list(open_texts([], None)) == []
+
+
+def test_texts_that_cannot_be_written_leave_nothing(tmp_path: Path) -> None:
+    def words() -> Iterator[str]:
+        yield "one"
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        open_texts(words(), tmp_path / "kept" / "texts")
+    assert not list((tmp_path / "kept").iterdir())

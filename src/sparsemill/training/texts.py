@@ -69,11 +69,12 @@ def open_texts(texts: Iterable[str], folder: Path | None) -> Texts:
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         written = Path(tempfile.mkdtemp(dir=folder.parent))
-        _write(written, texts)
         try:
+            _write(written, texts)
             written.rename(folder)
         except OSError:  # another process was faster; its file says the same
             if not folder.exists():
                 raise
-            shutil.rmtree(written)
+        finally:
+            shutil.rmtree(written, ignore_errors=True)
     return _open(folder)
