@@ -93,6 +93,9 @@ def test_a_score_that_contradicts_itself_or_is_no_number(tmp_path: Path) -> None
         scorer(tmp_path / "apart")
     with pytest.raises(UserError, match="score of 3 and 40 is not finite"):
         scorer(write(tmp_path / "nan.parquet", rows("pairs", GIVEN | {("3", "40"): float("nan")})))
+    both = [*same, other, {"query_id": "2", "doc_id": "30", "score": float("inf")}]
+    with pytest.raises(UserError, match="score of 1 and 20 is there twice"):
+        scorer(write(tmp_path / "both.parquet", both))
 
 
 @pytest.mark.parametrize(
@@ -106,6 +109,8 @@ def test_a_score_that_contradicts_itself_or_is_no_number(tmp_path: Path) -> None
         ('{"query_id": "1", "doc_id": "2", "score": true}\n', "of another type than the layout's"),
         (f'{{"query_id": {2**80}, "doc_id": "2", "score": 1}}\n', "of types that do not go together"),
         ('{"query_id": "1", "doc_id": "\xff", "score": 1}\n', ":1: not a JSON object"),
+        ('{"query_id": "1", "doc_id": "\\ud800", "score": 1}\n', "of types that do not go together"),
+        ("[" * 100_000, ":1: not a JSON object"),
     ],
 )
 def test_broken_lines(tmp_path: Path, text: str, message: str) -> None:
@@ -113,6 +118,12 @@ def test_broken_lines(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
         list(read_rows(tmp_path / "scores.jsonl", "pairs"))
     assert "\n" not in str(error.value)
+
+
+def test_blank_lines_are_passed_over(tmp_path: Path) -> None:
+    file = write(tmp_path / "scores.jsonl", rows("pairs", GIVEN))
+    file.write_text("\r\n" + file.read_text().replace("\n", "\r\n\r\n"))
+    assert scorer(file).score(*PAIRS).tolist() == [0.5, -1.25, 7.0, 0.0]
 
 
 def test_broken_files(tmp_path: Path) -> None:
@@ -130,7 +141,7 @@ def test_broken_files(tmp_path: Path) -> None:
 
 # --- the pickle ---------------------------------------------------------------------------------------------------
 
-SCORES = {1: {20: 7.0, 30: 1}, 2: {30: 0.0}, 3: {40: 0.5, 10: -1.25}}
+SCORES = {1: {20: 7.0, 30: 2**24 + 1}, 2: {30: 0.0}, 3: {40: 0.5, 10: -1.25}}
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -164,6 +175,8 @@ class Evil:
         ({1: [2, 3]}, "found int -> list"),
         ({1.5: {2: 3}}, "found float -> dict"),
         ({}, "found dict of 0"),
+        ({1: {2: 10**400}}, "Parquet cannot hold"),
+        ({1: {"\ud800": 1.0}}, "Parquet cannot hold"),
         ([1, 2], "found list of 2"),
     ],
 )

@@ -67,14 +67,18 @@ def _check(path: Path, scores: Any) -> None:
 
 def _rows(scores: dict[Any, dict[Any, float]]) -> Iterator[dict[str, Any]]:
     for query, found in scores.items():
-        yield {"query_id": str(query), "doc_ids": [str(one) for one in found], "scores": list(found.values())}
+        yield {
+            "query_id": str(query),
+            "doc_ids": [str(one) for one in found],
+            "scores": list(map(float, found.values())),
+        }
 
 
 def convert_scores(source: Path, target: Path) -> int:
     """Write the scores as Parquet, layout `msmarco_hard_negatives`, in the order of the pickle; returns their number.
 
     Raises:
-        UserError: see `load_scores`.
+        UserError: see `load_scores`; or a score or an id has no place in Parquet.
     """
     scores = load_scores(source)
     rows = _rows(scores)
@@ -84,6 +88,8 @@ def convert_scores(source: Path, target: Path) -> int:
             while block := list(islice(rows, QUERIES)):
                 writer.write_table(pa.Table.from_pylist(block, schema=SCHEMA))
         temporary.replace(target)
+    except (pa.ArrowInvalid, OverflowError, UnicodeEncodeError) as error:
+        raise UserError(f"{source}: a score or an id that Parquet cannot hold: {error}") from None
     finally:
         temporary.unlink(missing_ok=True)
     return sum(map(len, scores.values()))

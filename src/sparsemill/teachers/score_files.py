@@ -59,10 +59,12 @@ def _json_rows(file: Path, layout: Layout) -> Iterator[pa.RecordBatch]:
     with file.open("rb") as lines:
         found: list[dict[str, Any]] = []
         for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
             try:
                 row = json.loads(line)
                 found.append({name: row[name] for name in names})
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise UserError(f"{file}:{number}: not a JSON object with {', '.join(names)} ({error})") from None
             if len(found) == BLOCK:
                 yield _batch(file, found)
@@ -74,7 +76,7 @@ def _json_rows(file: Path, layout: Layout) -> Iterator[pa.RecordBatch]:
 def _batch(file: Path, found: list[dict[str, Any]]) -> pa.RecordBatch:
     try:
         return pa.RecordBatch.from_pylist(found)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError) as error:
         raise UserError(
             f"{file}: ids or scores of types that do not go together: {str(error).splitlines()[0]}"
         ) from None
@@ -180,9 +182,10 @@ class FileScorer:
         bad = ~np.isfinite(scores)
         twice = ~bad & ((self._scores[places] != scores) | (~np.isnan(before) & (before != scores)))
         if (bad | twice).any():
-            row = wanted[np.flatnonzero(bad | twice)[0]]
+            first = np.flatnonzero(bad | twice)[0]
+            row = wanted[first]
             pair = f"score of {rows.queries[row]} and {rows.documents[row]}"
-            what = "is not finite" if bad.any() else "is there twice, with different values"
+            what = "is not finite" if bad[first] else "is there twice, with different values"
             raise UserError(f"{path}: {pair} {what}")
 
     def _check(self, path: Path, query_ids: Sequence[str], document_ids: Sequence[str]) -> None:
