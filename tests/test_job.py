@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,12 @@ def test_job_has_what_the_command_line_says(tmp_path: Path) -> None:
         (UserError("x.json: no such file"), 2, "make_out: error: x.json: no such file"),
         (KeyboardInterrupt(), 130, "make_out: error: interrupted; run the same command again to go on"),
         (OSError(errno.ENOSPC, "No space left on device"), 2, "make_out: error: no space left on the disk for "),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), 2, "make_out: error: no space left on the disk for "),
+        (
+            RuntimeError("I/O error: Disk quota exceeded (os error 122)"),
+            2,
+            "make_out: error: no space left on the disk",
+        ),
     ],
 )
 def test_failures_are_told_in_one_line(
@@ -121,7 +128,11 @@ def test_an_unforeseen_error_is_not_hidden(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("spec", "message"),
-    [("{", "--spec: not JSON at character 1"), ("@nowhere.json", "nowhere.json: no such file")],
+    [
+        ("{", "--spec: not JSON at character 1"),
+        ("@nowhere.json", "nowhere.json: no such file"),
+        ("[1]", "--spec: must be a JSON object, not [1]"),
+    ],
 )
 def test_an_unreadable_spec_is_a_users_mistake(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], spec: str, message: str
@@ -129,6 +140,30 @@ def test_an_unreadable_spec_is_a_users_mistake(
     assert main("stage", write, argv=["--spec", spec, "--out", str(tmp_path / "out")]) == 2
     (printed,) = told(capsys)
     assert message in printed
+
+
+@pytest.mark.parametrize("option", ["--out", "--log"])
+def test_a_place_that_cannot_be_written_is_a_users_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    places = {"--out": "out", option: "file/deep/out"}
+    arguments = [word for name, place in places.items() for word in (name, str(tmp_path / place))]
+    assert main("stage", write, argv=["--spec", "{}", *arguments]) == 2
+    (printed,) = told(capsys)
+    assert printed == f"stage: error: {tmp_path / 'file' / 'deep'}: cannot be made: Not a directory"
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_folder_that_is_read_only_is_a_users_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: Any) -> str:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    assert call(tmp_path) == 2
+    assert told(capsys) == [f"make_out: error: {tmp_path}: cannot be written to: Read-only file system"]
 
 
 def test_process_ends_with_status_line_and_log(tmp_path: Path) -> None:

@@ -91,6 +91,25 @@ def _sync_tree(folder: Path) -> None:
                 os.fsync(file.fileno())
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are not there.
+
+    Raises:
+        UserError: the system does not allow it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made: {error.strerror}") from None
+
+
+def _temporary_folder(target: Path) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    except OSError as error:
+        raise UserError(f"{target.parent}: cannot be written to: {error.strerror}") from None
+
+
 def _is_locked(folder: Path) -> bool:
     """Whether a living process holds the folder; where the file system knows no locks, none does."""
     try:
@@ -145,18 +164,18 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     `target` is a link, the folder that it leads to is replaced.
 
     Raises:
-        UserError: another process is writing `target`, or it is no folder.
+        UserError: another process is writing `target`, it is no folder, or the folder above cannot be written to.
     """
     target = target.resolve() if target.is_symlink() else target
     if target.exists() and not target.is_dir():
         raise UserError(f"{target}: is no folder; move it away")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     # The eight characters of mkdtemp and no more: `.a.*` would match what another process is writing for `a.b`.
     for leftover in target.parent.glob(f".{glob.escape(target.name)}.????????"):
         if _is_locked(leftover):
             raise UserError(f"{target}: another process is writing it, in {leftover.name}; wait for it, or end it")
         shutil.rmtree(leftover, ignore_errors=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    temporary = _temporary_folder(target)
     try:
         with _locked(temporary):
             yield temporary

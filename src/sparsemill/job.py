@@ -15,9 +15,11 @@ from typing import Any
 
 from sparsemill import manifest
 from sparsemill.errors import UserError
-from sparsemill.files import atomic_folder, canonical_json, file_hash, read_json, text_hash
+from sparsemill.files import atomic_folder, canonical_json, file_hash, make_folder, read_json, text_hash
 
 logger = logging.getLogger("sparsemill")
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass
@@ -91,6 +93,12 @@ def _parse_json(option: str, text: str) -> Any:
         raise UserError(f"{option}: not JSON at character {error.pos}: {error.msg}") from None
 
 
+def _object(option: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UserError(f"{option}: must be a JSON object, not {str(value)[:40]}")
+    return value
+
+
 def _process() -> int:
     """Which of several processes of one stage this is (`torchrun`); 0 writes, the others only compute."""
     return int(os.environ.get("RANK", "0"))
@@ -99,10 +107,13 @@ def _process() -> int:
 def _start_logging(path: Path | None) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if _process() == 0:
-            path.write_bytes(b"")
-        handlers.append(logging.FileHandler(path, mode="a", encoding="utf-8"))
+        make_folder(path.parent)
+        try:
+            if _process() == 0:
+                path.write_bytes(b"")
+            handlers.append(logging.FileHandler(path, mode="a", encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written: {error.strerror}") from None
         if _process() > 0:
             handlers[-1].addFilter(lambda record: record.exc_info is not None)
     handlers[0].setLevel(logging.WARNING)
@@ -170,23 +181,23 @@ def main(stage: str, run: Callable[[Job], None], *, doc: str | None = None, argv
     0: done; 2: a user's mistake, told in one line; 130: interrupted. An unforeseen exception keeps its traceback.
     """
     arguments = _parse(stage, doc, argv)
-    _start_logging(arguments.log)
     limit_threads(arguments.threads)
     key = arguments.key or arguments.out.as_posix()
     if _process() == 0:
         print(f"> {stage}: {key}", file=sys.stderr, flush=True)
     try:
+        _start_logging(arguments.log)
         text = arguments.spec
         spec = read_json(Path(text[1:])) if text.startswith("@") else _parse_json("--spec", text)
         job = Job(
             stage=stage,
             key=key,
-            spec=spec,
+            spec=_object("--spec", spec),
             inputs={name: [Path(path) for path in paths] for name, *paths in arguments.inputs},
             out=arguments.out,
             state=arguments.state or arguments.out.with_name(arguments.out.name + ".state"),
             threads=arguments.threads,
-            facts=_parse_json("--facts", arguments.facts),
+            facts=_object("--facts", _parse_json("--facts", arguments.facts)),
         )
         _execute(job, run)
     except UserError as error:
@@ -195,7 +206,7 @@ def main(stage: str, run: Callable[[Job], None], *, doc: str | None = None, argv
         return _fail(stage, "interrupted; run the same command again to go on", 130)
     except Exception as error:
         # safetensors and torch report a full disk with exceptions of their own
-        if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error):
+        if getattr(error, "errno", None) in _FULL or any(os.strerror(number) in str(error) for number in _FULL):
             return _fail(stage, f"no space left on the disk for {arguments.out}; free some and run again", 2)
         logger.info(
             "%s: unforeseen", _who(stage), exc_info=True
