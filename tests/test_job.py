@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -216,6 +217,46 @@ def test_every_process_says_in_the_log_why_it_failed(tmp_path: Path) -> None:
     assert written.count("a detail of") == written.count("a detail of 0") == 1
     for line in ("stage[1] failed: wrong", "stage[2]: unforeseen", "ValueError: odd", "stage: unforeseen", "closed"):
         assert line in written
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_checkpoints_and_nothing_else(tmp_path: Path, number: int, status: int) -> None:
+    """A forked process that is ended by the same signal says nothing."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import multiprocessing, sys, time\n"
+        "from sparsemill.job import main\n"
+        "def run(job):\n"
+        "    (job.out / 'half').write_text('half')\n"
+        "    (job.own_state() / 'checkpoint').write_text('1')\n"
+        "    child = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))\n"
+        "    child.start()\n"
+        "    time.sleep(0.2)\n"
+        "    child.terminate()\n"
+        "    child.join()\n"
+        "    print(child.exitcode, flush=True)\n"
+        "    time.sleep(60)\n"
+        "sys.exit(main('stage', run))\n"
+    )
+    command = [
+        sys.executable,
+        str(script),
+        "--spec",
+        "{}",
+        "--out",
+        str(tmp_path / "out"),
+        "--log",
+        str(tmp_path / "log"),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"{-signal.SIGTERM}\n"
+        process.send_signal(number)
+        _, told_last = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert told_last.splitlines()[1:] == ["stage: error: interrupted; run the same command again to go on"]
+    assert "failed: interrupted" in (tmp_path / "log").read_text()
+    assert names(tmp_path) == ["log", "out.state", "script.py"]
 
 
 # --- manifests ----------------------------------------------------------------------------------------------------

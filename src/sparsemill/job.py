@@ -6,9 +6,12 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -173,12 +176,42 @@ def _fail(stage: str, message: str, status: int) -> int:
     return status
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, as schedulers send it: ends a stage as Ctrl-C does."""
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Raise `_Terminated` where SIGTERM would end the process at once and leave its temporary folder.
+
+    Not under `torchrun`, whose processes may wait for each other in code that no exception reaches, and not in forked
+    processes.
+    """
+    own = os.getpid()
+
+    def end(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if os.getpid() == own:
+            raise _Terminated
+        os.kill(os.getpid(), number)
+
+    free = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL and "RANK" not in os.environ
+    if free and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is end:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def main(stage: str, run: Callable[[Job], None], *, doc: str | None = None, argv: list[str] | None = None) -> int:
     """Run a stage's command line and return its exit status.
 
     Under `torchrun` the first process writes outputs, manifest and log; into the log the others write what they fail
     with.
-    0: done; 2: a user's mistake, told in one line; 130: interrupted. An unforeseen exception keeps its traceback.
+    0: done; 2: a user's mistake, told in one line; 130: interrupted, 143: by SIGTERM. An unforeseen exception keeps its
+    traceback.
     """
     arguments = _parse(stage, doc, argv)
     limit_threads(arguments.threads)
@@ -199,11 +232,13 @@ def main(stage: str, run: Callable[[Job], None], *, doc: str | None = None, argv
             threads=arguments.threads,
             facts=_object("--facts", _parse_json("--facts", arguments.facts)),
         )
-        _execute(job, run)
+        with _terminated_as_interrupted():
+            _execute(job, run)
     except UserError as error:
         return _fail(stage, str(error), 2)
-    except KeyboardInterrupt:
-        return _fail(stage, "interrupted; run the same command again to go on", 130)
+    except KeyboardInterrupt as error:
+        status = 128 + (signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT)
+        return _fail(stage, "interrupted; run the same command again to go on", status)
     except Exception as error:
         # safetensors and torch report a full disk with exceptions of their own
         if getattr(error, "errno", None) in _FULL or any(os.strerror(number) in str(error) for number in _FULL):
