@@ -334,6 +334,21 @@ def test_content_is_equal_for_equal_trainings(tmp_path: Path) -> None:
     assert first["outputs"]["metrics.jsonl"] != again["outputs"]["metrics.jsonl"]
 
 
+def test_an_output_that_is_called_as_a_manifest_is_hashed(tmp_path: Path) -> None:
+    contents = set()
+    for text in ("{}", "[]"):
+
+        def nested(job: Job, text: str = text) -> None:
+            write(job)
+            (job.out / "sub" / manifest.NAME).write_text(text)
+
+        assert call(tmp_path, nested) == 0
+        found = manifest.read(tmp_path / "out")
+        assert sorted(found["outputs"]) == ["sub/file.txt", "sub/manifest.json"]
+        contents.add(found["content"])
+    assert len(contents) == 2
+
+
 def test_content_depends_on_names_of_outputs(tmp_path: Path) -> None:
     options: dict[str, Any] = {"stage": "s", "key": "k", "spec": {}, "inputs": {}, "facts": {}, "started": 0.0}
     contents = set()

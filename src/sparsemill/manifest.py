@@ -77,7 +77,7 @@ def build(
     outputs = {
         path.relative_to(folder).as_posix(): {"sha256": file_hash(path), "bytes": path.stat().st_size}
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != NAME
+        if path.is_file() and path != folder / NAME
     }
     spec_hash = text_hash(canonical_json(spec))
     hashes = {name: out["sha256"] for name, out in outputs.items() if name != CURVES}
