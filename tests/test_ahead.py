@@ -1,5 +1,6 @@
 """Running ahead of a consumer: same items, a bounded number of them, errors where they are used."""
 
+import threading
 import time
 from collections.abc import Iterator
 
@@ -41,3 +42,21 @@ def test_an_error_is_raised_at_its_place() -> None:
     assert next(items) == 1
     with pytest.raises(ValueError, match="broken"):
         next(items)
+
+
+def test_nothing_is_begun_after_the_end() -> None:
+    begun: list[int] = []
+    goes_on = threading.Event()
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            begun.append(number)
+            if number == 1:
+                goes_on.wait()
+            yield number
+
+    found = ahead(items(), depth=20)
+    assert next(found) == 0
+    threading.Timer(1, goes_on.set).start()
+    found.close()
+    assert begun == [0, 1]

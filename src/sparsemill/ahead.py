@@ -17,12 +17,17 @@ def _next(items: Iterator[T]) -> list[T]:
 def ahead(items: Iterator[T], *, depth: int) -> Iterator[T]:
     """Yield what an iterator yields; a thread runs it up to `depth` items ahead. What it raises is raised here.
 
+    Where nobody wants more, for example after Ctrl-C, the item in work is finished and no other is begun.
+
     Args:
         items: an iterator that may run in another thread.
         depth: items that wait at most, at least 1; bounds the memory.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
+    pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
+    try:
         waiting = deque(pool.submit(_next, items) for _ in range(depth))
         while found := waiting.popleft().result():
             waiting.append(pool.submit(_next, items))
             yield from found
+    finally:
+        pool.shutdown(cancel_futures=True)
