@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,6 +22,7 @@ from sparsemill.errors import UserError
 from sparsemill.files import file_hash, text_hash
 from sparsemill.job import Job, limit_threads, main
 from sparsemill.progress import Progress, track
+from sparsemill.teachers.blocks import kept
 
 
 @pytest.fixture(autouse=True)
@@ -257,6 +260,58 @@ def test_a_signal_leaves_checkpoints_and_nothing_else(tmp_path: Path, number: in
     assert told_last.splitlines()[1:] == ["stage: error: interrupted; run the same command again to go on"]
     assert "failed: interrupted" in (tmp_path / "log").read_text()
     assert names(tmp_path) == ["log", "out.state", "script.py"]
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("other", [False, True], ids=["of the same run", "of another run"])
+def test_a_kill_while_checkpoints_are_removed_leaves_no_half_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: bool
+) -> None:
+    def run(job: Job) -> None:
+        block = kept(job.own_state(), "block", lambda: np.zeros(3, np.float32))
+        (job.out / "sum").write_text(str(block[:].sum()))
+
+    remove = shutil.rmtree
+
+    def cut(path: Path, **options: Any) -> None:
+        files = [file for file in Path(path).rglob("*") if file.is_file() and "out.state" in file.parts]
+        for file in files:
+            file.unlink()
+        if files:
+            raise Killed
+        remove(path, **options)
+
+    def stop(job: Job) -> None:
+        run(job)
+        raise KeyboardInterrupt
+
+    if other:
+        assert call(tmp_path, stop) == 130
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", cut)
+        with pytest.raises(Killed):
+            call(tmp_path, run, spec={"b": 1} if other else {})
+    assert call(tmp_path, run) == 0
+    assert names(tmp_path) == ["out"]
+
+
+def test_files_that_others_put_beside_checkpoints_do_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "out.state").mkdir()
+    (tmp_path / "out.state" / ".DS_Store").write_text("")
+
+    def run(job: Job) -> None:
+        assert [path.name for path in job.state.iterdir()] == [job.own_state().name]
+        write(job)
+
+    def begin(job: Job) -> None:
+        job.own_state()
+        run(job)
+
+    assert call(tmp_path, begin) == 0
+    assert names(tmp_path) == ["out"]
 
 
 # --- manifests ----------------------------------------------------------------------------------------------------

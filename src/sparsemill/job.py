@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,12 +64,23 @@ class Job:
         return state_folder(self.state, {"spec": self.spec, "inputs": input_contents(self.inputs)})
 
 
+def _discard(path: Path) -> None:
+    """Remove a part of a state folder; renamed first, so that a kill leaves no half of it under its name."""
+    gone = path.with_name(f".gone-{path.name}")
+    shutil.rmtree(gone, ignore_errors=True)
+    path.replace(gone)
+    if gone.is_dir():
+        shutil.rmtree(gone)
+    else:
+        gone.unlink()
+
+
 def state_folder(root: Path, identity: dict[str, Any]) -> Path:
     """Where checkpoints of this spec and these inputs live; others are removed, so that a changed run starts anew."""
     folder = root / text_hash(canonical_json(identity))
-    for other in root.glob("*"):
+    for other in list(root.glob("*")):
         if other != folder:
-            shutil.rmtree(other)
+            _discard(other)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -163,6 +174,9 @@ def _execute(job: Job, run: Callable[[Job], None]) -> None:
             job.describe(folder, described, {name: manifest.read(path) for name, path in known.items()})
         manifest.write(folder, described)
     job.out = final  # where what runs at the end of the process finds the manifest
+    with suppress(OSError):
+        for part in list(job.state.glob("*")):
+            _discard(part)
     shutil.rmtree(job.state, ignore_errors=True)
 
 
