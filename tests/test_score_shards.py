@@ -1,6 +1,7 @@
 """Scores of candidates: shards of whole queries, pairs by their ids, and the files."""
 
 import errno
+import os
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -156,6 +157,36 @@ def test_a_block_that_does_not_fit_on_the_disk_leaves_nothing(tmp_path: Path, mo
     with pytest.raises(OSError, match="No space left"):
         blocks.kept(tmp_path, "scores-000000", lambda: np.zeros(3, np.float32))
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_resumed_run_reads_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a machine that loses power may leave an empty file under that name."""
+    from sparsemill.teachers.blocks import kept
+    from sparsemill.training.texts import open_texts
+
+    flushed: list[str] = []
+    flush = os.fsync
+
+    def inodes() -> dict[int, str]:
+        return {path.stat().st_ino: path.name for path in tmp_path.rglob("*")}
+
+    def counted(handle: int) -> None:
+        assert not (tmp_path / "block").exists()
+        assert not (tmp_path / "texts").exists()
+        flushed.append(inodes()[os.fstat(handle).st_ino])
+        flush(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", counted)
+        kept(tmp_path, "block", lambda: np.zeros(3, np.float32))
+    assert flushed == ["block.npy"]
+    (tmp_path / "block").rename(tmp_path / "other")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", counted)
+        assert list(open_texts(["one"], tmp_path / "texts")) == ["one"]
+    assert flushed[1:] == ["offsets.npy", "texts.utf8"]
 
 
 def test_scores_survive_their_file(tmp_path: Path) -> None:

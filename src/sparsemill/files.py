@@ -84,7 +84,8 @@ def write_text(path: Path, text: str | Iterable[str]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _sync_tree(folder: Path) -> None:
+def sync_tree(folder: Path) -> None:
+    """Flush every file of a folder to the disk."""
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             with path.open("rb") as file:
@@ -179,7 +180,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     try:
         with _locked(temporary):
             yield temporary
-            _sync_tree(temporary)
+            sync_tree(temporary)
             temporary.chmod(0o755)
             _put(temporary, target)
     finally:

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sparsemill.files import sync_tree
 from sparsemill.teachers.cache import Matrix, open_matrix, save_matrix
 
 Item = TypeVar("Item")
@@ -38,6 +39,7 @@ def kept(folder: Path, name: str, make: Callable[[], Any]) -> Matrix:
         temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".new-"))
         try:
             save_matrix(temporary, "block", matrix)
+            sync_tree(temporary)
             temporary.replace(final)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -9,6 +9,8 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsemill.files import sync_tree
+
 _NAMES = ("texts.utf8", "offsets.npy")
 
 
@@ -71,6 +73,7 @@ def open_texts(texts: Iterable[str], folder: Path | None) -> Texts:
         written = Path(tempfile.mkdtemp(dir=folder.parent))
         try:
             _write(written, texts)
+            sync_tree(written)
             written.rename(folder)
         except OSError:  # another process was faster; its file says the same
             if not folder.exists():
