@@ -57,6 +57,21 @@ def test_named_keys_and_titles(tmp_path: Path) -> None:
     )
 
 
+def test_a_title_may_be_missing(tmp_path: Path) -> None:
+    rows = [
+        {"q": "one", "d": "x", "t": None},
+        {"q": "two", "d": ["y", "z"], "t": None},
+        {"q": "six", "d": "v", "t": "V"},
+    ]
+    expected = [("", "x"), ("", "y"), ("", "z"), ("V", "v")]
+    assert content(read(lines(tmp_path / "x.jsonl", *rows), "jsonl", "q", "d", "t"))[1] == expected
+    flat = [row | {"d": row["d"] if isinstance(row["d"], list) else [row["d"]]} for row in rows]
+    pq.write_table(pa.Table.from_pylist(flat), tmp_path / "x.parquet")
+    assert content(read(tmp_path / "x.parquet", "parquet", "q", "d", "t"))[1] == expected
+    with pytest.raises(UserError, match=r"x\.jsonl:1: no key 'd'; its keys are: q$"):
+        read(lines(tmp_path / "x.jsonl", {"q": "one", "d": None}), "jsonl", "q", "d")
+
+
 def test_tab_separated(tmp_path: Path) -> None:
     (tmp_path / "plain").write_text("q\ta\n\nr\tb\r\n")
     assert content(read(tmp_path / "plain", "tsv"))[2] == {("q", "a"), ("r", "b")}

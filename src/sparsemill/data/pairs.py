@@ -49,13 +49,18 @@ def _from_object(row: dict[str, Any], columns: Columns, place: str) -> Pair:
     if columns.query is None and columns.document is None and "set" in row:
         first, *others = _texts(row["set"], place, "'set'")
         return Pair(first, [("", text) for text in others], len(others))
-    keys = [columns.query or "query", columns.document or "pos", *([columns.title] if columns.title else [])]
-    if missing := [key for key in keys if row.get(key) is None]:
-        raise UserError(f"{place}: no key {missing[0]!r}; its keys are: {', '.join(sorted(row)) or '(none)'}")
-    query, documents, *titles = (_texts(row[key], place, repr(key)) for key in keys)
-    if len(query) != 1 or (titles and len(titles[0]) != len(documents)):
+    keys = [columns.query or "query", columns.document or "pos"]
+    missing = [key for key in keys if row.get(key) is None]
+    missing += [columns.title] if columns.title and columns.title not in row else []
+    if missing:
+        held = sorted(key for key, value in row.items() if value is not None)
+        raise UserError(f"{place}: no key {missing[0]!r}; its keys are: {', '.join(held) or '(none)'}")
+    query, documents = (_texts(row[key], place, repr(key)) for key in keys)
+    given = row[columns.title] if columns.title else None
+    titles = [""] * len(documents) if given is None else _texts(given, place, repr(columns.title))
+    if len(query) != 1 or len(titles) != len(documents):
         raise UserError(f"{place}: there must be one query, and a title for each document if for any")
-    return Pair(query[0], list(zip(titles[0] if titles else [""] * len(documents), documents, strict=True)))
+    return Pair(query[0], list(zip(titles, documents, strict=True)))
 
 
 def _from_json(path: Path, columns: Columns) -> Iterator[Pair]:
