@@ -12,6 +12,7 @@ from score_tables import read_scores
 from test_pair_teachers import save_classifier
 from tiny import write_inputs
 
+from sparsemill import device
 from sparsemill.data.collection import read_corpus, read_queries
 from sparsemill.job import main
 from sparsemill.study.models import CrossEncoderTeacher
@@ -88,6 +89,21 @@ def test_scores_are_those_of_one_model(inputs: dict[str, Any], tmp_path: Path, m
     weights = load_file(folder / "model.safetensors")
     save_file({name: weight * 2 for name, weight in weights.items()}, folder / "model.safetensors", {"format": "pt"})
     assert score(inputs, tmp_path / "out", scorer, *files) == 0
+    assert blocks[3:] == [*[20] * 7, 4]
+
+
+def test_scores_are_those_of_one_precision(
+    inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is stopped on a machine that multiplies bfloat16 leaves no block to one that does not."""
+    save_classifier(tmp_path / "model", 1)
+    weights = {"kind": "folder", "path": str(tmp_path / "model")}
+    scorer = {"kind": "cross_encoder", "weights": weights, "max_length": 24, "precision": "auto"}
+    blocks = interrupted_once(monkeypatch)
+    for fast, status in ((True, 130), (False, 0)):
+        chosen = "bf16" if fast else "fp32"
+        monkeypatch.setattr(device, "choose_precision", lambda *_, chosen=chosen, **__: chosen)
+        assert score(inputs, tmp_path / "out", scorer) == status
     assert blocks[3:] == [*[20] * 7, 4]
 
 

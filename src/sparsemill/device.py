@@ -1,6 +1,8 @@
 """Where torch computes, and in which number format."""
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -46,3 +48,15 @@ def choose_precision(wanted: str, *, device: str) -> str:
 def set_torch_threads(count: int) -> None:
     """Make torch compute on `count` threads."""
     torch.set_num_threads(count)
+
+
+def chosen_precision(spec: Mapping[str, Any], *, device: str) -> dict[str, str]:
+    """`precision` as this machine decides it, where the spec leaves it open.
+
+    Args:
+        spec: a teacher's config.
+        device: `auto`, `cpu` or `cuda`.
+    """
+    if spec.get("precision") != "auto":
+        return {}
+    return {"precision": choose_precision("auto", device=choose_device(device))}

@@ -59,9 +59,13 @@ class Job:
         (path,) = self.inputs[name]
         return path
 
-    def own_state(self) -> Path:
-        """A folder in `state` for this spec and these inputs; what others left is removed, so that they start anew."""
-        return state_folder(self.state, {"spec": self.spec, "inputs": input_contents(self.inputs)})
+    def own_state(self, **chosen: str) -> Path:
+        """A folder in `state` for this spec and these inputs; what others left is removed, so that they start anew.
+
+        Args:
+            chosen: what the machine decides where the spec says `auto`, if parts made in two ways must not be joined.
+        """
+        return state_folder(self.state, {"spec": self.spec, "inputs": input_contents(self.inputs), **chosen})
 
 
 def _discard(path: Path) -> None:

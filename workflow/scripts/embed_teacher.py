@@ -24,12 +24,14 @@ def run(job: Job) -> None:
     if job.spec["kind"] == "bm25":
         embedded = embed_bm25(job.spec, queries, documents)
     else:
+        from sparsemill.device import chosen_precision
+
         embedded = embed(
             job.spec,
             queries,
             (document.contents for document in documents),
             label=job.key,
-            state=job.own_state(),
+            state=job.own_state(**chosen_precision(job.spec, device=job.spec["device"])),
             model=job.input("model") if "model" in job.inputs else None,
         )
     rows, dimensions = save_joined(job.out, "documents", embedded.documents)

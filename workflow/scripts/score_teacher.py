@@ -13,6 +13,7 @@ def run(job: Job) -> None:
 
     quiet_libraries()
     from sparsemill.data.collection import read_corpus, read_queries
+    from sparsemill.device import chosen_precision
     from sparsemill.teachers.blocks import finished, kept
     from sparsemill.teachers.cache import load_embeddings
     from sparsemill.teachers.open_scorer import open_scorer
@@ -41,7 +42,7 @@ def run(job: Job) -> None:
         scorer, block, state = EmbeddingScorer(load_embeddings(job.inputs["embeddings"])), ROW_GROUP, None
     else:
         trained = job.input("model") if "model" in job.inputs else None
-        state = job.own_state()
+        state = job.own_state(**chosen_precision(spec["scorer"], device=spec["device"]))
         scorer, block, job.device = open_scorer(
             spec,
             pairs,
