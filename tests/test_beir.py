@@ -56,6 +56,7 @@ BROKEN = [
     ("qrels/test.tsv", "", "test.tsv:1: the header must be"),
     ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1 d1 1\n", "test.tsv:2: must be a query id"),
     ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\tyes\n", "test.tsv:2: must be a query id"),
+    ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\t1_0\n", "test.tsv:2: must be a query id"),
     ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\t2147483647\n", "test.tsv:2: judgement 2147483647 is not"),
 ]
 

@@ -81,6 +81,12 @@ def _text(row: dict[str, Any], field: str, place: str) -> str:
     return value
 
 
+def _whole(text: str) -> int:
+    if "_" in text:  # which int() passes over
+        raise ValueError(text)
+    return int(text)
+
+
 def _judgements(path: Path) -> Iterator[tuple[str, Qrel]]:
     lines = placed_lines(path)
     place, header = next(lines, (f"{path}:1", ""))
@@ -89,7 +95,7 @@ def _judgements(path: Path) -> Iterator[tuple[str, Qrel]]:
     for place, line in lines:
         try:
             query_id, doc_id, score = line.split("\t")
-            qrel = Qrel(query_id, doc_id, int(score))
+            qrel = Qrel(query_id, doc_id, _whole(score))
         except ValueError:
             raise UserError(
                 f"{place}: must be a query id, a document id and a whole number, separated by tabs, not {line[:60]!r}"
