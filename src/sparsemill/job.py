@@ -261,9 +261,8 @@ def main(stage: str, run: Callable[[Job], None], *, doc: str | None = None, argv
         # safetensors and torch report a full disk with exceptions of their own
         if getattr(error, "errno", None) in _FULL or any(os.strerror(number) in str(error) for number in _FULL):
             return _fail(stage, f"no space left on the disk for {arguments.out}; free some and run again", 2)
-        logger.info(
-            "%s: unforeseen", _who(stage), exc_info=True
-        )  # into the log file; the terminal gets it from the interpreter
+        # Into the log file; the terminal gets it from the interpreter.
+        logger.info("%s: unforeseen", _who(stage), exc_info=True)
         raise
     return 0
 
