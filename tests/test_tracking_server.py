@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from tracked import SPEC, STORE, World, script
+from tracked import SPEC, STORE, World, script, spec_hashes
 
 from sparsemill.tracking.live import LiveRun
 from sparsemill.tracking.publish import publish
@@ -99,7 +99,7 @@ def test_a_server_that_was_down_is_caught_up_with(
     folders = [world.per_query(system, found) for system, found in values.items()]
     world.add("collections/pydocs", {}, {})
     folders.append(world.model())
-    keys = [folder.relative_to("results").as_posix() for folder in folders[:2]]
+    keys = spec_hashes(folders[:2])
     create_store(STORE, {"uri": url, "experiments": ["demo"], "root": "results/mlflow"})
     tests = {"table": TABLE, "engines": ENGINES}
     assert script("collect_results", {}, "tidy", evaluation=folders[:2]) == 0
