@@ -13,6 +13,7 @@ from transformers.trainer_callback import ExportableState, PrinterCallback
 from sparsemill.losses.pairs import pair_loss
 from sparsemill.progress import Progress
 from sparsemill.study.models import CrossEncoderTraining
+from sparsemill.training.arguments import shared_arguments
 from sparsemill.training.checkpoints import mark_complete
 from sparsemill.training.guards import check_step
 from sparsemill.training.metrics import Stream
@@ -84,27 +85,9 @@ class PairTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
 
 
 def pair_arguments(spec: CrossEncoderTraining, *, state: Path, device: str) -> TrainingArguments:
-    """What transformers' trainer is told; nothing but checkpoints is written by it."""
+    """The recipe as the trainer takes it."""
     return TrainingArguments(
-        output_dir=str(state),
-        max_steps=spec.steps,
+        **shared_arguments(spec, state=state, seed=spec.seed, device=device),
         per_device_train_batch_size=spec.queries_per_step,
-        learning_rate=spec.learning_rate,
-        lr_scheduler_type="linear",
-        optim="adamw_torch_fused",
-        warmup_steps=spec.warmup_steps,
-        weight_decay=spec.weight_decay,
-        max_grad_norm=spec.max_grad_norm,
-        bf16=spec.precision == "bf16",
-        seed=spec.seed,
-        data_seed=spec.seed,
-        use_cpu=device == "cpu",
-        save_strategy="steps",
-        save_steps=spec.checkpoint_steps,
-        save_total_limit=2,
-        logging_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
         remove_unused_columns=False,
     )

@@ -15,6 +15,7 @@ from transformers.trainer_callback import PrinterCallback
 from sparsemill.errors import UserError
 from sparsemill.study.models import Training
 from sparsemill.training import processes
+from sparsemill.training.arguments import shared_arguments
 from sparsemill.training.checkpoints import mark_complete
 from sparsemill.training.grad_cache import cached_backward
 from sparsemill.training.schedule import Record
@@ -41,32 +42,13 @@ def training_arguments(spec: Training, *, state: Path, seed: int, device: str) -
     if spec.precision == "fp16" and device == "cpu":
         raise UserError("precision: fp16 needs a GPU; use bf16 or fp32 on a CPU")
     return SparseEncoderTrainingArguments(
-        output_dir=str(state),
-        max_steps=spec.steps,
+        **shared_arguments(spec, state=state, seed=seed, device=device),
         per_device_train_batch_size=spec.queries_per_step // parts,
         gradient_accumulation_steps=spec.accumulation,
-        learning_rate=spec.learning_rate,
         learning_rate_mapping={QUERY_TABLE: spec.query_learning_rate} if spec.query_side == "learned" else {},
-        lr_scheduler_type="linear",
-        optim="adamw_torch_fused",
-        warmup_steps=spec.warmup_steps,
-        weight_decay=spec.weight_decay,
-        max_grad_norm=spec.max_grad_norm,
-        bf16=spec.precision == "bf16",
         fp16=spec.precision == "fp16",
         ddp_find_unused_parameters=False,  # a step has two forward passes, and each would call the other's unused
         ddp_broadcast_buffers=False,  # positions, the same everywhere; writing them would break the first pass's graph
-        seed=seed,
-        data_seed=seed,
-        use_cpu=device == "cpu",
-        save_strategy="steps",
-        save_steps=spec.checkpoint_steps,
-        save_total_limit=2,
-        logging_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        dataloader_num_workers=0,
-        dataloader_pin_memory=False,
         dataloader_drop_last=True,
     )
 
