@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from sparsemill.device import choose_precision
+from sparsemill.device import choose_device, choose_precision
 from sparsemill.errors import UserError
 from sparsemill.training import processes
 from sparsemill.training.system import system_metrics
@@ -60,3 +60,18 @@ def test_more_processes_than_gpus_are_a_users_mistake(monkeypatch: pytest.Monkey
     told = "8 processes want a GPU each, but torch sees 2; use `--set-resources pretrain:processes=2 finetune:"
     with pytest.raises(UserError, match=told):
         processes.join("cuda")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "available", "expected"),
+    [("auto", True, "cuda"), ("auto", False, "cpu"), ("cpu", True, "cpu"), ("cuda", True, "cuda")],
+)
+def test_device(monkeypatch: pytest.MonkeyPatch, wanted: str, available: bool, expected: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    assert choose_device(wanted) == expected
+
+
+def test_cuda_asked_for_by_name_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="torch sees no GPU"):
+        choose_device("cuda")

@@ -1,71 +1,23 @@
-"""Command lines of stages: exit statuses, atomic outputs, manifests, progress."""
+"""Command lines of stages: exit statuses, atomic outputs, signals, progress."""
 
 import errno
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from called import call, failing, keep_threads, names, told, write  # noqa: F401  (a fixture)
 
-from sparsemill import manifest
-from sparsemill.device import choose_device
 from sparsemill.errors import UserError
-from sparsemill.files import file_hash, text_hash
+from sparsemill.files import file_hash
 from sparsemill.job import Job, limit_threads, main
-from sparsemill.progress import Progress, track
 from sparsemill.teachers.blocks import kept
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`main` sets thread counts; they are put back after each test."""
-    for name in (
-        "OMP_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "NUMBA_NUM_THREADS",
-        "RAYON_NUM_THREADS",
-    ):
-        monkeypatch.setenv(name, "1")
-    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
-
-
-def write(job: Job) -> None:
-    (job.out / "sub").mkdir()
-    (job.out / "sub" / "file.txt").write_text(job.spec.get("text", "hello"))
-    job.facts["lines"] = 1
-
-
-def failing(error: BaseException) -> Callable[[Job], None]:
-    def run(job: Job) -> None:
-        write(job)
-        job.state.mkdir(parents=True, exist_ok=True)
-        raise error
-
-    return run
-
-
-def told(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """Lines on standard error, but for those that say which stage starts."""
-    return [line for line in capsys.readouterr().err.splitlines() if not line.startswith("> ")]
-
-
-def call(folder: Path, run: Callable[[Job], None] = write, *more: str, spec: Any = None) -> int:
-    arguments = ["--spec", json.dumps(spec or {}), "--out", str(folder / "out"), "--key", "outs/a", *more]
-    return main("make_out", run, argv=arguments)
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 def test_done(tmp_path: Path) -> None:
@@ -312,150 +264,6 @@ def test_files_that_others_put_beside_checkpoints_do_not_matter(tmp_path: Path) 
 
     assert call(tmp_path, begin) == 0
     assert names(tmp_path) == ["out"]
-
-
-# --- manifests ----------------------------------------------------------------------------------------------------
-
-
-def test_manifest_describes_the_artefact(tmp_path: Path) -> None:
-    call(tmp_path / "source")
-    spec = {"seed": 3, "stage_version": 2, "text": "hi"}
-    folder = str(tmp_path / "source" / "out")
-    assert call(tmp_path, write, "--in", "from", folder, "--in", "two", folder, str(tmp_path), spec=spec) == 0
-    found = manifest.read(tmp_path / "out")
-    source = manifest.read(tmp_path / "source" / "out")
-    assert found["stage"] == "make_out"
-    assert found["key"] == "outs/a"
-    assert (found["spec"], found["seed"], found["stage_version"]) == (spec, 3, 2)
-    assert found["inputs"] == {"from": source["content"], "two[0]": source["content"]}
-    assert found["outputs"] == {
-        "sub/file.txt": {"sha256": file_hash(tmp_path / "out" / "sub" / "file.txt"), "bytes": 2}
-    }
-    assert found["facts"] == {"lines": 1}
-    assert found["device"] == "cpu"
-    assert found["versions"]["torch"] == torch.__version__
-    assert found["wall_seconds"] >= 0
-    assert found["peak_memory_mib"] > 1
-
-
-def test_a_file_is_an_input_by_its_bytes(tmp_path: Path) -> None:
-    states = []
-
-    def run(job: Job) -> None:
-        states.append(job.own_state().name)
-        write(job)
-
-    weights = tmp_path / "model.safetensors"
-    for text in ("before", "before", "after"):
-        weights.write_text(text)
-        assert call(tmp_path, run, "--in", "files", str(weights)) == 0
-        assert manifest.read(tmp_path / "out")["inputs"] == {"files": file_hash(weights)}
-    assert states[0] == states[1] != states[2]
-
-
-def test_facts_known_beforehand_are_kept_and_change_no_content(tmp_path: Path) -> None:
-    assert call(tmp_path) == 0
-    plain = manifest.read(tmp_path / "out")
-    assert call(tmp_path, write, "--facts", '{"assumed": {"steps": "a guess"}}') == 0
-    marked = manifest.read(tmp_path / "out")
-    assert marked["facts"] == {"assumed": {"steps": "a guess"}, "lines": 1}
-    assert (marked["content"], marked["spec_hash"]) == (plain["content"], plain["spec_hash"])
-    assert call(tmp_path, write, "--facts", "{") == 2
-
-
-def test_content_is_equal_for_equal_specs_and_outputs(tmp_path: Path) -> None:
-    contents = []
-    for number, spec in enumerate([{"a": 1}, {"a": 1.0}, {"a": 2}, {"a": 1, "text": "other"}]):
-        call(tmp_path / str(number), spec=spec)
-        contents.append(manifest.read(tmp_path / str(number) / "out")["content"])
-    assert contents[0] == contents[1]
-    assert len(set(contents)) == 3
-
-
-def test_content_is_equal_for_equal_trainings(tmp_path: Path) -> None:
-    """Whenever they ran: the outputs differ in their record alone, and its hash says so."""
-    described = []
-    for second in (1, 2):
-
-        def train(job: Job, second: int = second) -> None:
-            write(job)
-            record = {"step": 1, "loss": 0.5, "time": second, "system/cpu_utilization_percentage": 40 + second}
-            (job.out / "metrics.jsonl").write_text(json.dumps(record) + "\n")
-
-        assert call(tmp_path, train) == 0
-        described.append(manifest.read(tmp_path / "out"))
-    first, again = described
-    assert first["content"] == again["content"]
-    assert first["outputs"]["metrics.jsonl"] != again["outputs"]["metrics.jsonl"]
-
-
-def test_an_output_that_is_called_as_a_manifest_is_hashed(tmp_path: Path) -> None:
-    contents = set()
-    for text in ("{}", "[]"):
-
-        def nested(job: Job, text: str = text) -> None:
-            write(job)
-            (job.out / "sub" / manifest.NAME).write_text(text)
-
-        assert call(tmp_path, nested) == 0
-        found = manifest.read(tmp_path / "out")
-        assert sorted(found["outputs"]) == ["sub/file.txt", "sub/manifest.json"]
-        contents.add(found["content"])
-    assert len(contents) == 2
-
-
-def test_content_depends_on_names_of_outputs(tmp_path: Path) -> None:
-    options: dict[str, Any] = {"stage": "s", "key": "k", "spec": {}, "inputs": {}, "facts": {}, "started": 0.0}
-    contents = set()
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / name).write_text("same")
-        contents.add(manifest.build(tmp_path / name, **options)["content"])
-    assert len(contents) == 2
-    assert all(len(content) == len(text_hash("")) for content in contents)
-
-
-def test_a_folder_without_a_manifest_is_a_users_mistake(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"manifest\.json: no such file"):
-        manifest.read(tmp_path)
-
-
-# --- progress and device ------------------------------------------------------------------------------------------
-
-
-def test_progress_prints_the_last_line_only_when_quick(capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(track(range(5), "label", total=5, unit="doc")) == [0, 1, 2, 3, 4]
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    (line,) = printed.err.splitlines()
-    assert line.startswith("label: 100%")
-    assert "5/5" in line
-    assert "doc" in line
-
-
-def test_progress_prints_at_every_interval(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress("label", 3, interval=0.0)
-    for number in range(3):
-        progress.advance(note=f"loss={number}")
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 3
-    assert "1/3" in lines[0]
-    assert "loss=2" in lines[2]
-
-
-@pytest.mark.parametrize(
-    ("wanted", "available", "expected"),
-    [("auto", True, "cuda"), ("auto", False, "cpu"), ("cpu", True, "cpu"), ("cuda", True, "cuda")],
-)
-def test_device(monkeypatch: pytest.MonkeyPatch, wanted: str, available: bool, expected: str) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
-    assert choose_device(wanted) == expected
-
-
-def test_cuda_asked_for_by_name_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match="torch sees no GPU"):
-        choose_device("cuda")
 
 
 @pytest.mark.parametrize(("count", "parallel"), [(1, "false"), (8, "true")])

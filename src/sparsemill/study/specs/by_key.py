@@ -26,7 +26,24 @@ _WHOLE: dict[str, Callable[..., Spec]] = {
 """Heads of keys whose other parts all decide the spec."""
 
 
-def by_key(study: Study, key: str) -> Spec:  # noqa: PLR0911  (one line per kind of artefact)
+_PARTS: dict[str, tuple[Callable[..., Spec], list[int]]] = {
+    "released": (sources.prepare_released, [0]),
+    "normalized": (sources.normalize_scores, [2]),
+    "targets": (sources.aggregate_scores, [1]),
+    "indexes": (retrieval.build_index, [0, 3]),
+}
+"""Which of the other parts decide it."""
+_NUMBERED: dict[str, tuple[Callable[..., Spec], int]] = {
+    "embeddings": (sources.embed_teacher, 0),
+    "scores": (sources.score_teacher, 1),
+    "pretrained": (training.pretrain, 0),
+    "models": (training.finetune, 0),
+    "vectors": (retrieval.encode_corpus, 0),
+}
+"""One of them does, and the number of the seed or shard at the key's end."""
+
+
+def by_key(study: Study, key: str) -> Spec:
     """The spec of an artefact, as its rule cuts it.
 
     Raises:
@@ -35,24 +52,10 @@ def by_key(study: Study, key: str) -> Spec:  # noqa: PLR0911  (one line per kind
     kind, *rest = key.split("/")
     if kind in _WHOLE:
         return _WHOLE[kind](study, *rest)
-    number = key.rpartition("-")[2]
-    match kind:
-        case "released":
-            return sources.prepare_released(study, rest[0])
-        case "embeddings":
-            return sources.embed_teacher(study, rest[0], number)
-        case "scores":
-            return sources.score_teacher(study, rest[1], number)
-        case "normalized":
-            return sources.normalize_scores(study, rest[2])
-        case "targets":
-            return sources.aggregate_scores(study, rest[1])
-        case "pretrained":
-            return training.pretrain(study, rest[0], number)
-        case "models":
-            return training.finetune(study, rest[0], number)
-        case "vectors":
-            return retrieval.encode_corpus(study, rest[0], number)
-        case "indexes":
-            return retrieval.build_index(study, rest[0], rest[3])
+    if kind in _PARTS:
+        function, places = _PARTS[kind]
+        return function(study, *(rest[place] for place in places))
+    if kind in _NUMBERED:
+        function, place = _NUMBERED[kind]
+        return function(study, rest[place], key.rpartition("-")[2])
     raise ValueError(f"{key}: not measured, nor what is measured made from it")
