@@ -25,11 +25,10 @@ TWO: Run = {"q": [Hit("d", 30.0), Hit("b", 20.0), Hit("a", 10.0)], "none": []}
 
 def test_fusion_by_hand() -> None:
     # minmax over a b c d: one 1, .5, 0, 0 (d as its last); two 0, .5, 0, 1 (c as its last)
-    assert fuse([ONE, TWO], normalisation="minmax", weights=None, k=10)["q"] == [
+    assert fuse([ONE, TWO], normalisation="minmax", weights=None, k=3)["q"] == [
         Hit("a", 0.5),
         Hit("b", 0.5),
         Hit("d", 0.5),
-        Hit("c", 0.0),
     ]
 
 
@@ -39,8 +38,25 @@ def test_fusion_with_weights_and_depth() -> None:
 
 
 def test_fusion_of_raw_scores() -> None:
-    found = fuse([ONE, TWO], normalisation="none", weights=[1, 1], k=10)["q"]
-    assert found == [Hit("d", 31.0), Hit("b", 23.0), Hit("a", 15.0), Hit("c", 11.0)]
+    found = fuse([ONE, TWO], normalisation="none", weights=[1, 1], k=3)["q"]
+    assert found == [Hit("d", 31.0), Hit("b", 23.0), Hit("a", 15.0)]
+
+
+def test_what_a_run_with_room_left_lacks_counts_as_nothing() -> None:
+    """Teachers leave out documents without a token of the query; beside the one that has some they are worth 0."""
+    both: Run = {"q": [Hit("c", 2.0), Hit("b", 1.0), Hit("a", 1.0)]}
+    for short in ([Hit("a", 9.0)], [Hit("a", 9.0), Hit("b", 4.5)]):
+        filled = [*short, *(Hit(name, 0.0) for name in ("a", "b", "c")[len(short) :])]
+        for method in ("minmax", "zscore", "rank", "none"):
+            left, whole = (
+                fuse([{"q": hits}, both], normalisation=method, weights=None, k=3) for hits in (short, filled)
+            )
+            assert left == whole
+    assert fuse([{"q": [Hit("a", 9.0)]}, both], normalisation="minmax", weights=None, k=3)["q"] == [
+        Hit("a", 0.5),
+        Hit("c", 0.5),
+        Hit("b", 0.0),
+    ]
 
 
 def test_fusion_keeps_queries_that_one_run_lacks() -> None:

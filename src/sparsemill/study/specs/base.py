@@ -32,7 +32,7 @@ VERSIONS = {
     "build_index": 2,
     "search": 4,
     "search_dense": 2,
-    "fuse_runs": 1,
+    "fuse_runs": 2,
     "evaluate_run": 2,
     "measure_sparsity": 2,
     "measure_latency": 1,
