@@ -13,7 +13,7 @@ from sparse_texts import real_vectors
 from sparsemill.errors import UserError
 from sparsemill.retrieval.clusters import build_cluster, index_name, open_cluster
 from sparsemill.retrieval.exact import ExactIndex, build_exact
-from sparsemill.retrieval.milvus import DATABASE, MOST_RESULTS, MilvusIndex
+from sparsemill.retrieval.milvus import DATABASE, MOST_RESULTS, MilvusConnection, MilvusIndex
 from sparsemill.retrieval.vectors import Shard, write_shard
 from sparsemill.study.models.engines import MilvusEngine
 
@@ -93,6 +93,13 @@ def test_a_database_that_is_open_elsewhere_is_waited_for(tmp_path: Path, opened:
     opened.append(MilvusIndex(tmp_path / "milvus", connection()))
     closing.join()
     assert opened[0].search(sparse.csr_matrix(np.ones((1, 2), dtype=np.float32)), 3) == [[("a", 2.0)]]
+
+
+def test_a_database_that_cannot_be_opened_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / DATABASE).write_text("no database")
+    with pytest.raises(UserError, match=r"milvus\.db: milvus-lite cannot open it: .*File exists") as caught:
+        MilvusConnection(tmp_path, connection(timeout=3.0))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_server_that_is_down_is_told_in_one_line(tmp_path: Path) -> None:

@@ -39,6 +39,29 @@ _COUNTED = 1000
 _WAIT = 0.2
 
 
+class _Reason(logging.Handler):
+    """Keeps why milvus-lite did not start, which it only logs."""
+
+    error: BaseException | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.error = record.exc_info[1] if record.exc_info else None
+
+
+@contextmanager
+def _reason() -> Iterator[_Reason]:
+    teller, reason = logging.getLogger("milvus_lite.server_manager"), _Reason()
+    before = teller.level, teller.propagate
+    teller.setLevel(logging.ERROR)
+    teller.propagate = False
+    teller.addHandler(reason)
+    try:
+        yield reason
+    finally:
+        teller.removeHandler(reason)
+        teller.level, teller.propagate = before
+
+
 class MilvusConnection:
     """A connection to a server, or to a database of milvus-lite in the index's folder.
 
@@ -73,17 +96,22 @@ class MilvusConnection:
     def _start(self) -> dict[str, str]:
         """Start milvus-lite for the database, once no other process has it open."""
         try:
+            from milvus_lite.exceptions import DataDirLockedError
             from milvus_lite.server_manager import server_manager_instance
         except ModuleNotFoundError:
             raise UserError("milvus-lite is not installed; run `pip install 'sparsemill[milvus]'`") from None
         end = time.monotonic() + self.timeout
-        while server_manager_instance.start_and_get_uri(self.address) is None:
-            if time.monotonic() > end:
-                raise UserError(
-                    f"{self.address}: milvus-lite cannot open it after {self.timeout:g} s; does another process have "
-                    "it open? Wait for that, or raise the engine's `timeout`"
-                )
-            time.sleep(_WAIT)
+        with _reason() as reason:
+            while server_manager_instance.start_and_get_uri(self.address) is None:
+                if not isinstance(reason.error, DataDirLockedError):
+                    told = " ".join(str(reason.error).split())[:300]
+                    raise UserError(f"{self.address}: milvus-lite cannot open it: {told}")
+                if time.monotonic() > end:
+                    raise UserError(
+                        f"{self.address}: milvus-lite cannot open it after {self.timeout:g} s; does another process "
+                        "have it open? Wait for that, or raise the engine's `timeout`"
+                    )
+                time.sleep(_WAIT)
         return {}
 
     def _server(self, settings: Mapping[str, Any]) -> dict[str, str]:
