@@ -1,5 +1,6 @@
 """Canonical JSON, hashes, atomic writes."""
 
+import errno
 import hashlib
 import json
 import os
@@ -176,6 +177,25 @@ def test_the_old_folder_comes_back_where_the_new_one_cannot_take_its_place(
     with pytest.raises(KeyboardInterrupt), atomic_folder(target) as folder:
         (folder / "new").write_text("new")
     assert names(target) == ["old"]
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_folder_that_cannot_be_moved_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those that came with a container's image, below the layer that is written to."""
+    target = tmp_path / "out"
+    with atomic_folder(target) as folder:
+        (folder / "old").write_text("old")
+    replace = Path.replace
+
+    def refuse(self: Path, other: Path) -> Path:
+        if self == target:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return replace(self, other)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with atomic_folder(target) as folder:
+        (folder / "new").write_text("new")
+    assert names(target) == ["new"]
     assert names(tmp_path) == ["out"]
 
 

@@ -1,5 +1,6 @@
 """Canonical JSON, hashes and atomic writes."""
 
+import errno
 import fcntl
 import glob
 import hashlib
@@ -147,7 +148,15 @@ def _put(folder: Path, target: Path) -> None:
         return
     old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
-        target.replace(old)
+        try:
+            target.replace(old)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            # A folder of a container's image, which cannot be moved.
+            shutil.rmtree(target)
+            folder.replace(target)
+            return
         try:
             folder.replace(target)
         finally:
