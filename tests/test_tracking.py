@@ -282,6 +282,21 @@ def test_what_is_refused_keeps_nothing_else_back(world: World, monkeypatch: pyte
     assert by_key(open_store(STORE))["systems/ours/seed-0"].data.metrics["pydocs.FLOPS"] == 0.1 + 0.2
 
 
+def test_what_is_refused_again_keeps_nothing_else_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = world.build()
+    refused = ["collections/pydocs", "evaluations/ours/seed-0/pydocs/lucene", "models/ours/seed-0"]
+    written = MlflowClient.log_artifacts
+
+    def refuse(self: Any, run_id: str, *rest: Any) -> None:
+        if self.get_run(run_id).data.tags["key"] in refused:
+            raise ConnectionError("too large")
+        written(self, run_id, *rest)
+
+    monkeypatch.setattr(MlflowClient, "log_artifacts", refuse)
+    assert publish_all(folders).pending == refused
+    assert publish_all(folders).pending == refused
+
+
 def test_an_output_that_is_gone_is_named(world: World) -> None:
     folders = world.build()
     Path("results/models/ours/seed-0/query_weights.json").unlink()

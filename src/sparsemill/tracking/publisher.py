@@ -73,6 +73,10 @@ class Publisher:
             return
         try:
             action()
+            if self._failures:
+                # What is published already asked nothing of the store, which may be gone.
+                self.store.client.get_experiment_by_name(self.settings.experiment)
+                self._failures = 0
         except UserError:
             raise
         except Exception as error:
@@ -166,7 +170,6 @@ class Publisher:
         self._supersede_others(artefact, run_id)
         self.store.client.set_terminated(run_id, "FINISHED", artefact.end)
         self.store.client.set_tag(run_id, "content", artefact.content)
-        self._failures = 0  # the store is there
         return run_id
 
     def _rename(self, run: Any, artefact: Artefact) -> None:
