@@ -143,7 +143,7 @@ def test_results_of_other_settings_are_refused(world: World) -> None:
         assert len(measured_frame(store, "demo", evaluations, above=made.values())) == 9
         # What is installed here is in some collections' specs.
         assert len(measured_frame(store, "demo", evaluations, above=[made[model]])) == 9
-        with pytest.raises(UserError, match=rf"'demo' has 1 of 3 results by other settings .* example {key}; give the"):
+        with pytest.raises(UserError, match=rf"'demo' has 1 of 3 .* other versions of its stages, .* {key}; give"):
             measured_frame(store, "demo", {**evaluations, key: "0"}, above=made.values())
         with pytest.raises(UserError, match=rf"has 1 of 3 .* example {key}, made from {model}; give the"):
             measured_frame(store, "demo", evaluations, above=[])

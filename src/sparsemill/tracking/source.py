@@ -65,8 +65,9 @@ def measured_runs(
         key, other = next(iter(others.items()))
         raise UserError(
             f"MLflow experiment {experiment!r} has {len(others)} of {len(wanted)} results by other settings than this "
-            f"config's, for example {key}{'' if other == key else f', made from {other}'}; give the config that they "
-            "were published with, or publish by this one where they were made"
+            f"config's, or by other versions of its stages, for example {key}"
+            f"{'' if other == key else f', made from {other}'}; give the config and take the code that they were "
+            "published with, or publish by these where they were made"
         )
     return [runs[key] for key in wanted]
 
