@@ -179,8 +179,9 @@ def test_a_signal_leaves_checkpoints_and_nothing_else(tmp_path: Path, number: in
     """A forked process that is ended by the same signal says nothing."""
     script = tmp_path / "script.py"
     script.write_text(
-        "import multiprocessing, sys, time\n"
+        "import multiprocessing, signal, sys, time\n"
         "from sparsemill.job import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "def run(job):\n"
         "    (job.out / 'half').write_text('half')\n"
         "    (job.own_state() / 'checkpoint').write_text('1')\n"
