@@ -7,19 +7,13 @@ from typing import Any
 
 import pytest
 
-from sparsemill.job import Job, main
+from sparsemill.job import _THREADS, Job, main
 
 
 @pytest.fixture(autouse=True)
 def keep_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """`main` sets thread counts; they are put back after each test."""
-    for name in (
-        "OMP_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "NUMBA_NUM_THREADS",
-        "RAYON_NUM_THREADS",
-    ):
+    for name in _THREADS:
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
 

@@ -267,14 +267,11 @@ def main(stage: str, run: Callable[[Job], None], *, doc: str | None = None, argv
     return 0
 
 
+_THREADS = tuple(f"{library}_NUM_THREADS" for library in ("OMP", "MKL", "OPENBLAS", "NUMBA", "RAYON"))
+
+
 def limit_threads(count: int) -> None:
     """Make numerical libraries that are imported later use `count` threads."""
-    for name in (
-        "OMP_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "NUMBA_NUM_THREADS",
-        "RAYON_NUM_THREADS",
-    ):
+    for name in _THREADS:
         os.environ[name] = str(count)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if count > 1 else "false")
