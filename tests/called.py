@@ -7,15 +7,7 @@ from typing import Any
 
 import pytest
 
-from sparsemill.job import _THREADS, Job, main
-
-
-@pytest.fixture(autouse=True)
-def keep_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`main` sets thread counts; they are put back after each test."""
-    for name in _THREADS:
-        monkeypatch.setenv(name, "1")
-    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+from sparsemill.job import Job, main
 
 
 def write(job: Job) -> None:

@@ -99,3 +99,13 @@ def studies() -> dict[str, Any]:
 
     overlays = {"demo": "papers_demo", "one-gpu": "papers_one_gpu", "paper": "papers_paper"}
     return {scale: overlay(name) for scale, name in overlays.items()}
+
+
+@pytest.fixture
+def keep_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`main` sets thread counts; they are put back after each test."""
+    from sparsemill.job import _THREADS
+
+    for name in _THREADS:
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")

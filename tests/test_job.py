@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from called import call, failing, keep_threads, names, told, write  # noqa: F401  (a fixture)
+from called import call, failing, names, told, write
 
 from sparsemill.errors import UserError
 from sparsemill.files import file_hash
 from sparsemill.job import Job, limit_threads, main
 from sparsemill.teachers.blocks import kept
+
+pytestmark = pytest.mark.usefixtures("keep_threads")
 
 
 def test_done(tmp_path: Path) -> None:

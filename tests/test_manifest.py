@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from called import call, keep_threads, write  # noqa: F401  (a fixture)
+from called import call, write
 
 from sparsemill import manifest
 from sparsemill.errors import UserError
 from sparsemill.files import file_hash, text_hash
 from sparsemill.job import Job
+
+pytestmark = pytest.mark.usefixtures("keep_threads")
 
 
 def test_manifest_describes_the_artefact(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ per request). Milvus stores no vector without a posting: documents without token
 
 import logging
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice, pairwise
@@ -25,6 +24,7 @@ from sparsemill.retrieval.clusters import (
     take_inventory,
     write_description,
 )
+from sparsemill.retrieval.embedded_milvus import start_embedded
 from sparsemill.retrieval.engine import Statistics, check_statistics
 from sparsemill.retrieval.runs import Hit
 from sparsemill.retrieval.vectors import Shard, read_shards
@@ -36,30 +36,6 @@ MOST_RESULTS = 16_384
 _LONGEST_ID = 512
 _QUERIES = 64
 _COUNTED = 1000
-_WAIT = 0.2
-
-
-class _Reason(logging.Handler):
-    """Keeps why milvus-lite did not start, which it only logs."""
-
-    error: BaseException | None = None
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.error = record.exc_info[1] if record.exc_info else None
-
-
-@contextmanager
-def _reason() -> Iterator[_Reason]:
-    teller, reason = logging.getLogger("milvus_lite.server_manager"), _Reason()
-    before = teller.level, teller.propagate
-    teller.setLevel(logging.ERROR)
-    teller.propagate = False
-    teller.addHandler(reason)
-    try:
-        yield reason
-    finally:
-        teller.removeHandler(reason)
-        teller.level, teller.propagate = before
 
 
 class MilvusConnection:
@@ -89,30 +65,11 @@ class MilvusConnection:
         self._lite = not settings["address"]
         self.address: str = str(folder / DATABASE) if self._lite else settings["address"]
         self.timeout: float = settings["timeout"]
-        options = self._start() if self._lite else self._server(settings)
+        if self._lite:
+            start_embedded(self.address, timeout=self.timeout)
+        options = {} if self._lite else self._server(settings)
         with self.errors():
             self.client = pymilvus.MilvusClient(self.address, timeout=self.timeout, **options)
-
-    def _start(self) -> dict[str, str]:
-        """Start milvus-lite for the database, once no other process has it open."""
-        try:
-            from milvus_lite.exceptions import DataDirLockedError
-            from milvus_lite.server_manager import server_manager_instance
-        except ModuleNotFoundError:
-            raise UserError("milvus-lite is not installed; run `pip install 'sparsemill[milvus]'`") from None
-        end = time.monotonic() + self.timeout
-        with _reason() as reason:
-            while server_manager_instance.start_and_get_uri(self.address) is None:
-                if not isinstance(reason.error, DataDirLockedError):
-                    told = " ".join(str(reason.error).split())[:300]
-                    raise UserError(f"{self.address}: milvus-lite cannot open it: {told}")
-                if time.monotonic() > end:
-                    raise UserError(
-                        f"{self.address}: milvus-lite cannot open it after {self.timeout:g} s; does another process "
-                        "have it open? Wait for that, or raise the engine's `timeout`"
-                    )
-                time.sleep(_WAIT)
-        return {}
 
     def _server(self, settings: Mapping[str, Any]) -> dict[str, str]:
         token = os.environ.get(f"{settings['credentials']}_TOKEN", "")
