@@ -78,6 +78,7 @@ def test_the_profile_for_several_gpus_starts_trainings_with_torchrun(fresh: Path
     torchrun = "python -m torch.distributed.run --standalone --nproc_per_node"
     # A step of the demo's fine-tuning has four queries.
     assert started == {(f"{torchrun} 8 --", "pretrain"): 2, (f"{torchrun} 4 --", "finetune"): 4}
+    assert told.count("mem_mb=48000") == 6
 
 
 def test_jobs_that_tokenise_for_a_gpu_ask_for_several_cores(
@@ -108,8 +109,13 @@ def test_jobs_that_tokenise_for_a_gpu_ask_for_several_cores(
 
 @pytest.mark.parametrize("overlay", sorted(path.name for path in (ROOT / "config" / "overlays").glob("*.yaml")))
 def test_overlays_plan(fresh: Path, overlay: str) -> None:
-    told = snakemake(fresh, "--dry-run", "--quiet", "rules", "--configfile", f"config/overlays/{overlay}")
+    overlays = ("--configfile", f"config/overlays/{overlay}")
+    told = snakemake(fresh, "--dry-run", "--printshellcmds", "--quiet", "host", *overlays)
     assert "render_table" in told
+    # As `bash` gets them: one argument, of which Linux takes 128 KiB.
+    commands = re.findall(r"Shell command: (.*)", told)
+    assert len(commands) > 5
+    assert max(map(len, commands)) < 100_000
 
 
 @pytest.mark.parametrize(
@@ -118,12 +124,16 @@ def test_overlays_plan(fresh: Path, overlay: str) -> None:
         (("--config", "experimnts={}"), "config: experimnts: unknown key; did you mean 'experiments'?"),
         (("--configfile", "twice.yaml"), "twice.yaml:3: 'mine' is there already, in line 2; keep one of them"),
         (("--configfile", "one.yaml", "other.yaml"), "other.yaml: experiments.mine is another entry in "),
+        (("--configfile", "wrong.yaml", "right.yaml"), "config: expected.measure: no measure 'MAX'"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(fresh: Path, options: tuple[str, ...], message: str) -> None:
     (fresh / "one.yaml").write_text("experiments: {mine: {extends: ours, steps: 3}, alike: {extends: ours}}\n")
     (fresh / "other.yaml").write_text("experiments: {mine: {extends: doc-distill}, alike: {extends: ours}}\n")
     (fresh / "twice.yaml").write_text("experiments:\n  mine: {extends: ours, steps: 3}\n  mine: {extends: ours}\n")
+    value = {"system": "ours", "collection": "pydocs", "measure": "MAX", "value": 1, "tolerance": 1, "source": "here"}
+    (fresh / "wrong.yaml").write_text(yaml.safe_dump({"expected": [value]}))
+    (fresh / "right.yaml").write_text(yaml.safe_dump({"expected": [value | {"measure": "AP"}]}))
     command = [sys.executable, "-m", "snakemake", "-n", *options]
     done = subprocess.run(command, cwd=fresh, capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -1,8 +1,6 @@
 """What every command line of `workflow/scripts/` shares: arguments, logging, errors, atomic output."""
 
-import argparse
 import errno
-import json
 import logging
 import os
 import shutil
@@ -17,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from sparsemill import manifest
+from sparsemill.command_line import json_object, named_inputs, parse_arguments
 from sparsemill.errors import UserError
-from sparsemill.files import atomic_folder, canonical_json, file_hash, make_folder, read_json, text_hash
+from sparsemill.files import atomic_folder, canonical_json, file_hash, make_folder, text_hash
 
 logger = logging.getLogger("sparsemill")
 
@@ -87,34 +86,6 @@ def state_folder(root: Path, identity: dict[str, Any]) -> Path:
             _discard(other)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _parse(stage: str, doc: str | None, argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=stage, description=doc)
-    parser.add_argument("--spec", required=True, help="the stage's settings: JSON, or @FILE")
-    parser.add_argument(
-        "--in", dest="inputs", action="append", nargs="+", default=[], metavar=("NAME", "PATH"), help="an input"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder for the outputs, replaced whole")
-    parser.add_argument("--key", help="readable id of the artefact (default: the --out path)")
-    parser.add_argument("--state", type=Path, help="folder for checkpoints (default: OUT.state)")
-    parser.add_argument("--log", type=Path, help="log file (default: standard error only)")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--facts", default="{}", help="JSON that the manifest keeps as it is; not part of the settings")
-    return parser.parse_args(argv)
-
-
-def _parse_json(option: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{option}: not JSON at character {error.pos}: {error.msg}") from None
-
-
-def _object(option: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise UserError(f"{option}: must be a JSON object, not {str(value)[:40]}")
-    return value
 
 
 def _process() -> int:
@@ -231,24 +202,22 @@ def main(stage: str, run: Callable[[Job], None], *, doc: str | None = None, argv
     0: done; 2: a user's mistake, told in one line; 130: interrupted, 143: by SIGTERM. An unforeseen exception keeps its
     traceback.
     """
-    arguments = _parse(stage, doc, argv)
+    arguments = parse_arguments(stage, doc=doc, argv=argv)
     limit_threads(arguments.threads)
     key = arguments.key or arguments.out.as_posix()
     if _process() == 0:
         print(f"> {stage}: {key}", file=sys.stderr, flush=True)
     try:
         _start_logging(arguments.log)
-        text = arguments.spec
-        spec = read_json(Path(text[1:])) if text.startswith("@") else _parse_json("--spec", text)
         job = Job(
             stage=stage,
             key=key,
-            spec=_object("--spec", spec),
-            inputs={name: [Path(path) for path in paths] for name, *paths in arguments.inputs},
+            spec=json_object("--spec", arguments.spec),
+            inputs=named_inputs(arguments.inputs),
             out=arguments.out,
             state=arguments.state or arguments.out.with_name(arguments.out.name + ".state"),
             threads=arguments.threads,
-            facts=_object("--facts", _parse_json("--facts", arguments.facts)),
+            facts=json_object("--facts", arguments.facts),
         )
         with _terminated_as_interrupted():
             _execute(job, run)

@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 
+from sparsemill.command_line import input_words, spec_word
 from sparsemill.errors import UserError
 from sparsemill.files import canonical_json
 from sparsemill.malloc import keep_freed_memory
@@ -15,7 +16,7 @@ from sparsemill.retrieval.ir_metadata import GOAL
 from sparsemill.study import check, edges, gpu, launch, mirror, missing, outside, pages, plan, revisions, specs, targets
 from sparsemill.study.goal import research_goal
 from sparsemill.study.load import SECTIONS, chosen_scale, load_study
-from sparsemill.study.yaml_files import check_config_files, check_overlays
+from sparsemill.study.yaml_files import all_expected, check_config_files, check_overlays
 
 # Jobs use this interpreter and this checkout, also inside conda environments.
 os.environ.update(
@@ -44,7 +45,7 @@ for overlay in brought:
 try:
     check_config_files(map(Path, workflow.configfiles))
     check_overlays(map(Path, workflow.configfiles), SECTIONS)
-    study = load_study(config, ROOT / "config")
+    study = load_study(config | all_expected(map(Path, workflow.configfiles)), ROOT / "config")
     if study.missing == "show":
         overlays = [Path(os.path.relpath(file)) for file in workflow.config_settings.configfiles]
         study = missing.made_only(study, lambda key: Path(study.results, key, "manifest.json").exists(), overlays)
@@ -68,6 +69,7 @@ os.environ.update({GOAL: canonical_json(research_goal(study))})
 # Training streams to the store if there is one. No input either: a store that was deleted must train nothing again, nor
 # cost a stopped training its checkpoints.
 os.environ.update(SPARSEMILL_STORE=str(RESULTS / "store") if study.tracking.live else "")
+COMMANDS = Path(".snakemake", "sparsemill")  # parts of commands that a shell would not take
 GPUS = int(study.device != "cpu" and gpu.sees_gpu())
 ENCODING_THREADS = 8 if GPUS else 1  # a GPU encodes what several cores tokenise
 
@@ -148,22 +150,22 @@ def parents(pattern):
 
 
 def inputs(pattern):
-    """A `params` function: `--in NAME PATH...` for everything that the artefact is made from."""
+    """A `params` function: `--in NAME PATH...`, or a file of it, for everything that the artefact is made from."""
 
     def resolve(wildcards):
         made = pattern.format(**wildcards)
         found = {name: list(map(path, keys)) for name, keys in edges.upstream(study, made).items()}
         found["files"] = outside.outside_files(study, made)
-        return [word for name, paths in found.items() if paths for word in ("--in", name, *paths)]
+        return input_words(found, COMMANDS)
 
     return resolve
 
 
 def spec(function, *names):
-    """A `params` function: canonical JSON of the config slice that `function` cuts for these wildcards."""
+    """A `params` function: canonical JSON, or a file of it, of the config slice that `function` cuts for wildcards."""
 
     def resolve(wildcards):
-        return canonical_json(function(study, *(getattr(wildcards, name) for name in names)))
+        return spec_word(function(study, *(getattr(wildcards, name) for name in names)), COMMANDS)
 
     return resolve
 

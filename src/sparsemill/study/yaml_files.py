@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,17 @@ def check_overlays(paths: Iterable[Path], sections: Iterable[str]) -> None:
                 other, first = known.setdefault((section, str(name)), (entry, path))
                 if other != entry:
                     raise UserError(f"{path}: {section}.{name} is another entry in {first}; give one another name")
+
+
+def all_expected(paths: Iterable[Path]) -> dict[str, list[Any]]:
+    """The lists `expected` of files that Snakemake has read already, one after the other: it keeps the last one alone.
+
+    Returns:
+        `expected` -> the list; nothing where no file has one, or one of them is no list.
+    """
+    found = [content["expected"] for content in map(_content, paths) if "expected" in content]
+    lists = [values for values in found if isinstance(values, list)]
+    return {"expected": list(chain.from_iterable(lists))} if found and len(lists) == len(found) else {}
 
 
 def _content(path: Path) -> dict[str, Any]:
