@@ -97,6 +97,7 @@ def finetune(
     *,
     stop: int | None = None,
     checkpoint_steps: int = 3,
+    **options: Any,
 ) -> int:
     """The command line of the stage, interrupted at the record of step `stop`; its exit status."""
 
@@ -105,7 +106,7 @@ def finetune(
             raise KeyboardInterrupt
 
     monkeypatch.setattr("sparsemill.tracking.live.open_stream", lambda job: stream)
-    spec = Training.model_validate(RECIPE).model_dump(exclude={"checkpoint_steps"})
+    spec = Training.model_validate(RECIPE | options).model_dump(exclude={"checkpoint_steps"})
     spec |= {"seed": 0, "device": "cpu", "start": "b", "stage_version": 1}
     arguments = ["--spec", json.dumps(spec | {"ensemble_spec": ENSEMBLE.model_dump()}), "--out", str(folder / "out")]
     arguments += ["--facts", json.dumps({"checkpoint_steps": checkpoint_steps})]
@@ -154,6 +155,17 @@ def test_an_interrupted_stage_starts_anew_when_an_input_has_changed(
     finally:
         described.unlink()
     assert read_json(tmp_path / "out" / "manifest.json")["facts"]["resumed_at_step"] == 0
+
+
+def test_an_interrupted_stage_starts_anew_where_auto_means_another_precision(
+    inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparsemill.device.multiplies_bf16", lambda device: True)
+    assert finetune(inputs, tmp_path, monkeypatch, stop=6, precision="auto") == 130
+    monkeypatch.setattr("sparsemill.device.multiplies_bf16", lambda device: False)
+    assert finetune(inputs, tmp_path, monkeypatch, precision="auto") == 0
+    facts = read_json(tmp_path / "out" / "manifest.json")["facts"]
+    assert (facts["resumed_at_step"], facts["precision"]) == (0, "fp32")
 
 
 def test_grad_cache_resumes_to_the_same_bytes(inputs: dict[str, Any], tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from sparsemill.training.checkpoints import last_checkpoint
 from sparsemill.training.metrics import Recorder
 from sparsemill.training.objective import Objective
 from sparsemill.training.recipe import train
+from sparsemill.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -60,6 +61,15 @@ def test_outputs_open_and_records_are_complete(whole: Path) -> None:
     # warm-up over two steps, then linear decay to zero
     # Each is that of its step, the first of which has none.
     assert [record["learning_rate"] for record in found] == pytest.approx([5e-4, 1e-3 * 5 / 6, 1e-3 * 3 / 6, 1e-3 / 6])
+
+
+def test_a_step_that_fp16_skips_has_no_share_in_the_mean_of_norms(
+    inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    norms = iter([2.0, None, None, None, 3.0, 5.0, None, 1.0])
+    monkeypatch.setattr(Trainer, "_get_grad_norm", lambda self, *rest: setattr(self.loss, "gradient_norm", next(norms)))
+    _, found = run(inputs, tmp_path)
+    assert [record.get("gradient_norm") for record in found] == [2.0, None, 4.0, 1.0]
 
 
 def test_parameters_have_moved(inputs: dict[str, Any], whole: Path) -> None:

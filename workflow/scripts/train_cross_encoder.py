@@ -10,7 +10,7 @@ def run(job: Job) -> None:
     from sparsemill.quiet import quiet_libraries
 
     quiet_libraries()
-    from sparsemill.device import choose_device, choose_precision, set_torch_threads
+    from sparsemill.device import choose_device, choose_precision, chosen_precision, set_torch_threads
     from sparsemill.study.models import CrossEncoderTraining
     from sparsemill.tracking.live import open_stream
     from sparsemill.training.cross_encoder import train_cross_encoder
@@ -27,7 +27,7 @@ def run(job: Job) -> None:
         collection=job.input("collection"),
         candidates=job.input("candidates"),
         out=job.out,
-        state=job.own_state(),
+        state=job.own_state(**chosen_precision(job.spec, device=job.device)),
         device=job.device,
         label=job.key,
         stream=open_stream(job),

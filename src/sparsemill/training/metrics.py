@@ -34,7 +34,9 @@ def last_record(path: Path) -> dict[str, float]:
 
 
 def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
-    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+    """Of each name over the rows that have it."""
+    values = {name: [row[name] for row in rows if name in row] for name in {**rows[0], **rows[-1]}}
+    return {name: sum(found) / len(found) for name, found in values.items()}
 
 
 class Recorder(TrainerCallback, ExportableState):  # type: ignore[misc]  # transformers is untyped
@@ -76,7 +78,8 @@ class Recorder(TrainerCallback, ExportableState):  # type: ignore[misc]  # trans
         """Check the step before it changes a parameter."""
         statistics = _mean([*self._parts, self.objective.statistics])
         self._parts = []
-        statistics["gradient_norm"] = self.objective.gradient_norm
+        if self.objective.gradient_norm is not None:
+            statistics["gradient_norm"] = self.objective.gradient_norm
         check_step(statistics, state.global_step + 1)
         self.span.append(statistics)
         self._rate = kwargs["lr_scheduler"].get_last_lr()[0]  # of this step; after it, that of the next

@@ -76,7 +76,7 @@ class Objective(nn.Module):
 
     Attributes:
         step: optimiser steps done so far.
-        gradient_norm: of all parameters together, set before every optimiser step.
+        gradient_norm: of all parameters together, set before every optimiser step; None for one that fp16 skips.
         statistics: floats of the last forward pass, for the metrics file.
     """
 
@@ -85,7 +85,7 @@ class Objective(nn.Module):
         self.model, self.spec = model, spec
         self.register_buffer("idf", idf, persistent=False)
         self.step = 0
-        self.gradient_norm = 0.0
+        self.gradient_norm: float | None = None
         self.statistics: dict[str, float] = {}
 
     def forward(self, features: list[dict[str, Any]], labels: dict[str, Tensor]) -> Terms:

@@ -82,7 +82,7 @@ def run_training(job: Job) -> None:
     Under `torchrun` every process calls this; the first one writes.
     """
     quiet_libraries()
-    from sparsemill.device import choose_device, choose_precision, set_torch_threads
+    from sparsemill.device import choose_device, choose_precision, chosen_precision, set_torch_threads
     from sparsemill.tracking.live import open_stream
     from sparsemill.training import processes
     from sparsemill.training.recipe import train
@@ -98,7 +98,7 @@ def run_training(job: Job) -> None:
     ensemble = None if spec["ensemble_spec"] is None else Ensemble.model_validate(spec["ensemble_spec"])
     siamese = ensemble.teachers if ensemble is not None and recipe.in_batch == "documents" else []
     with processes.first_goes_first():
-        state = job.own_state()
+        state = job.own_state(**chosen_precision(spec, device=job.device))
     facts = train(
         recipe,
         start=_start_folder(job.input("start")),

@@ -114,7 +114,7 @@ class Trainer(SparseEncoderTrainer):  # type: ignore[misc]  # sentence-transform
         norm = super()._get_grad_norm(model, grad_norm)
         scaler = self.accelerator.scaler
         if scaler is not None and not math.isfinite(norm) and scaler.get_scale() > 1:
-            self.loss.gradient_norm = 0.0  # overflow at this loss scale: the scaler skips the step and lowers it
+            self.loss.gradient_norm = None  # overflow at this loss scale: the scaler skips the step and lowers it
         else:
             self.loss.gradient_norm = float(norm)
         return norm
