@@ -49,6 +49,16 @@ def test_a_misspelt_required_key_is_told_before_the_missing_one() -> None:
     assert message == "config: training_sets.x.colection: unknown key; did you mean 'collection'? (and 1 more)"
 
 
+@pytest.mark.parametrize("section", ["experiments", "released"])
+def test_the_kernel_computes_no_sum(section: str) -> None:
+    weights = {"kind": "folder", "path": "x"}
+    entry = {"extends": "ours"} if section == "experiments" else {"weights": weights, "query_side": "splade"}
+    summed = {section: {"x": entry | {"representation": "sum"}}}
+    message = f"config: {section}.x.representation: head: triton computes a maximum, not a sum; set head: chunked"
+    assert told(head="triton", **summed) == message
+    assert load(**summed).head == "chunked"
+
+
 # --- wrong values ------------------------------------------------------------------------------------------------
 
 

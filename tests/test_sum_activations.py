@@ -85,6 +85,19 @@ def test_half_precision_accumulates_in_single() -> None:
     assert torch.allclose(found, naive(hidden.float(), weight.float(), bias.float(), "log1p_relu"), atol=0.1)
 
 
+def test_under_autocast_value_and_gradient_are_of_one_precision() -> None:
+    """As with a decoder's input in half precision: the gradient is that of the value that was given."""
+    wide, half = tensors(), tensors()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = sum_activations(*wide, LENGTHS)
+    expected = sum_activations(half[0].bfloat16(), *half[1:], LENGTHS)
+    assert torch.equal(found, expected)
+    for output in (found, expected):
+        output.square().sum().backward()
+    assert torch.equal(wide[0].grad.bfloat16().float(), half[0].grad)
+    assert all(torch.equal(ours.grad, theirs.grad) for ours, theirs in zip(wide[1:], half[1:], strict=True))
+
+
 @pytest.mark.parametrize("lengths", [[11, 0], [3, 1, 5], []])
 def test_lengths_that_do_not_cut_the_tokens_are_refused(lengths: list[int]) -> None:
     with pytest.raises(ValueError, match="do not cut 11 tokens into non-empty documents"):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sparsemill.models.activation import activate, slope
+from sparsemill.models.max_logits import autocast_dtype, check_lengths
 
 CHUNK = 1024
 """Vocabulary entries per slice: [tokens, CHUNK] is the largest intermediate."""
@@ -25,6 +26,8 @@ class _SumActivations(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
         hidden, weight, bias, lengths, activation = inputs
+        ctx.dtype = hidden.dtype
+        hidden = hidden.to(autocast_dtype(hidden))  # here, so that the backward pass makes the same logits
         ctx.save_for_backward(hidden, weight, bias)
         ctx.lengths, ctx.activation = lengths, activation
         wide = torch.promote_types(hidden.dtype, torch.float32)
@@ -51,7 +54,7 @@ class _SumActivations(torch.autograd.Function):
             d_hidden += d_logits @ weight[part].to(wide)
             d_weight[part] = d_logits.T @ hidden.to(wide)
             d_bias[part] = d_logits.sum(0)
-        return d_hidden.to(hidden.dtype), d_weight.to(weight.dtype), d_bias.to(bias.dtype), None, None
+        return d_hidden.to(ctx.dtype), d_weight.to(weight.dtype), d_bias.to(bias.dtype), None, None
 
 
 def sum_activations(
@@ -71,7 +74,6 @@ def sum_activations(
     Returns:
         [documents, vocabulary], at least 0, float32, or float64 if `hidden` is.
     """
-    if min(lengths, default=0) < 1 or sum(lengths) != hidden.shape[0]:
-        raise ValueError(f"lengths {lengths} do not cut {hidden.shape[0]} tokens into non-empty documents")
+    check_lengths(hidden, lengths)
     result: Tensor = _SumActivations.apply(hidden, weight, bias, lengths, activation)  # type: ignore[no-untyped-call]
     return result

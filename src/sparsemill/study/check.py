@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from sparsemill.errors import UserError
+from sparsemill.study.combinations import candidates_only, check_combinations
 from sparsemill.study.corpora import check_splits, corpora
 from sparsemill.study.cycles import check_cycles
 from sparsemill.study.groups import check_groups
@@ -21,7 +22,7 @@ from sparsemill.study.models import (
     TrainingSet,
 )
 from sparsemill.study.sharing import check_shared_models
-from sparsemill.study.specs import index_spec, retrievers
+from sparsemill.study.specs import retrievers
 from sparsemill.study.sweep_points import sweep_points
 from sparsemill.tracking.store import check_uri
 
@@ -167,23 +168,6 @@ def _engines(study: Study) -> Iterator[Reference]:
             yield f"engines.{name}.index", entry.index, alike, "engine with an index of its own"
 
 
-def _check_engines(study: Study) -> None:
-    for name, entry in study.engines.items():
-        if name in (*BUILT_IN, "fusion", "none"):
-            raise UserError(f"config: engines.{name}: {name} is the name of a built-in engine; rename it")
-        if entry.index is not None and index_spec(study, name) != index_spec(study, entry.index):
-            raise UserError(
-                f"config: engines.{name}: it searches the index of {entry.index}, but says something else of the "
-                f"index; start it with `extends: {entry.index}`"
-            )
-
-
-def candidates_only(study: Study, name: str) -> str:
-    """The teacher on whose account a teacher or an ensemble cannot search a collection; empty if it can."""
-    teachers = study.ensembles[name].teachers if name in study.ensembles else [name]
-    return next((one for one in teachers if one in study.teachers and study.teachers[one].kind not in SIAMESE), "")
-
-
 def system_names(study: Study) -> list[str]:
     """Names of everything that can be a row of a table."""
     ranking = [name for name in (*study.teachers, *study.ensembles) if not candidates_only(study, name)]
@@ -212,36 +196,6 @@ def _check_names_are_distinct(study: Study) -> None:
                 seen[name] = section
 
 
-def _check_training(where: str, spec: Training, study: Study) -> None:
-    teacher = candidates_only(study, spec.ensemble) if spec.ensemble else ""
-    if spec.in_batch == "documents" and teacher:
-        raise UserError(
-            f"config: {where}.in_batch: {spec.ensemble} has the teacher {teacher}, which is of kind "
-            f"{study.teachers[teacher].kind} and scores candidates only; take teachers of kind {', '.join(SIAMESE)}, "
-            "or another in_batch"
-        )
-    alone = spec.documents_per_query == 1
-    if alone and (spec.in_batch in ("none", "negatives") or spec.queries_per_step == 1):
-        other = f"in_batch: {spec.in_batch}" if spec.queries_per_step > 1 else "queries_per_step: 1"
-        raise UserError(f"config: {where}.documents_per_query: 1 with {other} leaves nothing to compare")
-    if alone and spec.in_batch == "positives" and (spec.kl_weight or spec.margin_mse_weight):
-        raise UserError(
-            f"config: {where}.documents_per_query: 1 leaves nothing to distil with in_batch: positives; "
-            "use in_batch: documents"
-        )
-
-
-def _check_seeds(study: Study) -> None:
-    for name, teacher in study.teachers.items():
-        if isinstance(teacher, SparseTeacher) and teacher.experiment is not None:
-            seeds = study.experiments[teacher.experiment].seeds
-            if teacher.seed not in seeds:
-                raise UserError(
-                    f"config: teachers.{name}.seed: {teacher.experiment} is not trained with seed {teacher.seed}; "
-                    f"its seeds are {', '.join(map(str, seeds))}"
-                )
-
-
 def check_references(study: Study) -> None:
     """Raise a UserError for the first name that does not exist or stands for two things, or that nothing measures."""
     _check_names_are_distinct(study)
@@ -251,11 +205,7 @@ def check_references(study: Study) -> None:
     for where, name, valid, kind in chain.from_iterable(section(study) for section in sections):
         if name not in set(valid):
             raise _unknown(study, where, name, valid, kind)
-    _check_engines(study)
-    _check_seeds(study)
-    for section in ("pretrainings", "experiments"):
-        for name, spec in getattr(study, section).items():
-            _check_training(f"{section}.{name}", spec, study)
+    check_combinations(study)
     check_shared_models(study)
     if study.tracking.uri:
         check_uri(study.tracking.uri)
