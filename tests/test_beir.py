@@ -32,6 +32,8 @@ def beir(tmp_path: Path) -> Path:
 
 
 def test_every_split_and_only_judged_queries(beir: Path) -> None:
+    """What macOS leaves beside a file is no split."""
+    (beir / "qrels" / "._test.tsv").write_bytes(b"\0\5\x16\7")
     source = read_beir(beir, split="test")
     assert list(source.documents) == [Document("d1", "T", "x"), Document("d2", "", "y")]
     assert list(source.queries) == [Query("q1", "a"), Query("q2", "b")]

@@ -85,6 +85,11 @@ def write_text(path: Path, text: str | Iterable[str]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def visible_files(folder: Path, *patterns: str) -> list[Path]:
+    """Files of a folder by name, sorted, but hidden ones: macOS leaves `._test.tsv` beside `test.tsv`."""
+    return sorted(path for pattern in patterns for path in folder.glob(pattern) if not path.name.startswith("."))
+
+
 def sync_tree(folder: Path) -> None:
     """Flush every file of a folder to the disk."""
     for path in sorted(folder.rglob("*")):

@@ -9,6 +9,7 @@ from sparsemill.data.checks import check_relevance, check_split, where_data_star
 from sparsemill.data.collection import Document, Places, Qrel, Query, Source
 from sparsemill.data.lines import parse_json, placed_lines
 from sparsemill.errors import UserError
+from sparsemill.files import visible_files
 
 _HEADER = ["query-id", "corpus-id", "score"]
 
@@ -30,7 +31,7 @@ def read_beir(folder: Path, *, split: str) -> Source:
         if not path.exists():
             parts = "a BEIR folder has corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv"
             raise UserError(f"{path}: missing; {parts}{where_data_starts(path)}")
-    files = {file.stem: file for file in sorted((folder / "qrels").glob("*.tsv"))}
+    files = {file.stem: file for file in visible_files(folder / "qrels", "*.tsv")}
     check_split(folder / "qrels", split, files)
     qrels = {name: [qrel for _, qrel in _judgements(file)] for name, file in files.items()}
     judged = {qrel.query_id for rows in qrels.values() for qrel in rows}

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from sparsemill.files import visible_files
 from sparsemill.study.models import (
     SIAMESE,
     WEIGHT_FILES,
@@ -44,12 +45,12 @@ def _files(study: Study, key: str) -> Iterable[Path]:
             return [data / pairs.path]
         case ["collections", name] if isinstance(beir := study.collections[name], BeirFolder):
             folder = data / beir.path
-            return [folder / "corpus.jsonl", folder / "queries.jsonl", *sorted(folder.glob("qrels/*.tsv"))]
+            return [folder / "corpus.jsonl", folder / "queries.jsonl", *visible_files(folder / "qrels", "*.tsv")]
         case ["idfs", name] if isinstance(idf := study.idfs[name], IdfFile):
             return [data / idf.path]
         case ["mining", _, name] | ["scores", _, name, _] if isinstance(teacher := teachers.get(name), ScoresTeacher):
             path = data / teacher.path
-            return [path] if path.is_file() else sorted([*path.glob("*.parquet"), *path.glob("*.jsonl")])
+            return [path] if path.is_file() else visible_files(path, "*.parquet", "*.jsonl")
     weights = weights_of(study, key)
     if not isinstance(weights, FolderWeights):
         return []

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sparsemill.errors import UserError
+from sparsemill.files import visible_files
 from sparsemill.teachers.score import Candidates, Indices, Scores
 
 BLOCK = 1 << 14
@@ -48,7 +49,7 @@ def score_paths(path: Path) -> list[Path]:
     Raises:
         UserError: there are none.
     """
-    files = [path] if path.is_file() else sorted([*path.glob("*.parquet"), *path.glob("*.jsonl")])
+    files = [path] if path.is_file() else visible_files(path, "*.parquet", "*.jsonl")
     if not files:
         raise UserError(f"{path}: no such file, and no folder with .parquet or .jsonl files")
     return files

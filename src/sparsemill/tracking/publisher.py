@@ -230,10 +230,11 @@ class Publisher:
         parent = self._parents[at.parent_key]
         run_id = parent.info.run_id
         complete = self._index[self.settings.experiment].complete
+        known: dict[str, bool] = {}
         stages = [
             run
             for run in stages_of(complete.values(), at)
-            if run.data.tags["key"] in self.receipts or not outdated(run, complete)
+            if run.data.tags["key"] in self.receipts or not outdated(run, complete, known)
         ]
         if not stages:
             return

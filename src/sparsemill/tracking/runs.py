@@ -102,11 +102,23 @@ def inputs_of(run: Any) -> list[str]:
     return inputs
 
 
-def outdated(run: Any, complete: Mapping[str, Any]) -> bool:
-    """Whether a run is of something that has another content now, or was made from such a thing."""
+def outdated(run: Any, complete: Mapping[str, Any], known: dict[str, bool]) -> bool:
+    """Whether a run is of something that has another content now, or was made from such a thing.
+
+    Args:
+        run: a run of an artefact.
+        complete: the newest complete run of each key.
+        known: what was found of `complete` before; filled here, since many runs are made from the same ones.
+    """
     for key, _, content in (place.rpartition("@") for place in inputs_of(run)):
         now = complete.get(key)
-        if now is not None and (now.data.tags["content"] != content or outdated(now, complete)):
+        if now is None:
+            continue
+        if now.data.tags["content"] != content:
+            return True
+        if key not in known:
+            known[key] = outdated(now, complete, known)
+        if known[key]:
             return True
     return False
 

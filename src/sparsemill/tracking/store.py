@@ -4,6 +4,7 @@ import fcntl
 import logging
 import os
 import shutil
+import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -143,8 +144,8 @@ def create_store(folder: Path, spec: dict[str, Any]) -> None:
 
 
 def failure(error: Exception) -> str:
-    """An exception in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    """An exception in one line; a server may answer with a page, of which the start will do."""
+    return f"{type(error).__name__}: {textwrap.shorten(str(error), 300, placeholder=' ...')}"
 
 
 def client_of(uri: str) -> Any:
