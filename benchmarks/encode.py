@@ -25,15 +25,23 @@ def _documents(setting: Setting) -> list[str]:
     return texts(lengths(setting.more["documents"], limit=setting.length, fixed=setting.fixed))
 
 
+def _facts(vectors: torch.Tensor) -> dict[str, float]:
+    """Of [documents, vocabulary] the number of weights, and of each row their sum and where they lie."""
+    columns = torch.arange(vectors.shape[1], dtype=vectors.dtype) / vectors.shape[1]
+    facts = {"number of weights": float((vectors > 0).sum())}
+    for row, (total, placed) in enumerate(zip(vectors.sum(1), vectors @ columns, strict=True)):
+        facts |= {f"weights of document {row}": float(total), f"their columns in document {row}": float(placed)}
+    return facts
+
+
 def theirs(setting: Setting) -> tuple[dict[str, float], Any]:
     """`SparseEncoder.encode_document`; for bf16 with weights of that type."""
     encoder = SparseEncoder(str(setting.folder / "model"), device=setting.device)
     if setting.precision == "bf16":
         encoder = encoder.bfloat16()
     documents = _documents(setting)
-    vectors = encoder.encode_document(documents[:32]).float()
-    facts = {"sum of weights": float(vectors.sum()), "active": float((vectors.to_dense() > 0).sum())}
-    return facts, lambda: encoder.encode_document(documents)
+    vectors = encoder.encode_document(documents[:32]).float().to_dense().cpu()
+    return _facts(vectors), lambda: encoder.encode_document(documents)
 
 
 def ours(setting: Setting) -> tuple[dict[str, float], Any]:
@@ -46,7 +54,7 @@ def ours(setting: Setting) -> tuple[dict[str, float], Any]:
         return encode_texts(encoder, chosen, task="document", **options)
 
     vectors = encode(documents[:32])
-    return {"sum of weights": float(vectors.sum()), "active": float(vectors.nnz)}, lambda: encode(documents)
+    return _facts(torch.from_numpy(vectors.toarray())), lambda: encode(documents)
 
 
 def work(model: str, length: int) -> float:
