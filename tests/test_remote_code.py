@@ -18,7 +18,7 @@ from sparsemill.errors import UserError
 from sparsemill.files import read_json, write_json
 from sparsemill.models.backbone import load_language_model, prepare_backbone
 from sparsemill.models.encode import encode_texts, load_encoder
-from sparsemill.models.encoder import save_encoder
+from sparsemill.models.encoder import build_encoder, query_weights, save_encoder
 from sparsemill.models.siamese import build_siamese
 from sparsemill.models.weights import code_options
 from sparsemill.retrieval.queries import open_queries
@@ -33,6 +33,7 @@ from sparsemill.study.models import (
 )
 from sparsemill.teachers.cross_encoder import CrossEncoder
 from sparsemill.teachers.dense import DenseEncoder
+from sparsemill.teachers.embed import open_encoder
 from sparsemill.teachers.monot5 import MonoT5
 from sparsemill.teachers.sparse import SpladeEncoder
 from sparsemill.training.cross_encoder import _start
@@ -224,6 +225,20 @@ def test_so_does_code_of_a_tokenizer(source: Path, auto_map: Any) -> None:
         code_options(backbone(TRUSTED).weights, source)
 
 
+def test_an_experiment_with_code_is_a_teacher_too(source: Path, tmp_path: Path) -> None:
+    prepare_backbone(backbone(TRUSTED), [], tmp_path / "start")
+    weights = query_weights(tmp_path / "start", None)
+    retriever = build_encoder(tmp_path / "start", weights, trust_remote_code=True, **LENGTHS)
+    save_encoder(retriever, tmp_path / "out", weights)
+    spec = {"device": "cpu", "queries": {"query_length": 8}}
+    teacher = SparseTeacher(kind="sparse", experiment="x", max_length=24)
+    with pytest.raises(UserError, match="contains custom code"):
+        open_encoder(spec, teacher, tmp_path / "out")
+    opened = open_encoder(spec | {"trust_remote_code": True}, teacher, tmp_path / "out")
+    expected = rows(retriever.encode_document(texts()))
+    assert np.allclose(rows(opened.encode_documents(texts(), label="test")), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("module", LOADERS)
 def test_every_model_takes_its_code_at_that_commit(
     module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -247,11 +262,17 @@ def test_every_model_takes_its_code_at_that_commit(
 
 def test_stages_are_told_of_it_and_no_others() -> None:
     splade = {"extends": "ours", "start": "own", "query_side": "splade", "idf": None}
-    study = load(backbones={"own": {"weights": TRUSTED}}, experiments={"x": splade})
+    teachers = {f"{name}-teacher": {"kind": "sparse", "experiment": name} for name in ("x", "ours")}
+    study = load(backbones={"own": {"weights": TRUSTED}}, experiments={"x": splade}, teachers=teachers)
     trained, encoded = specs.finetune(study, "x", "0"), specs.encode_corpus(study, "x", "0")
     searched = specs.search(study, "x", "seed-0", "pydocs", "exact")["encoder"]
     assert trained["trust_remote_code"] is encoded["trust_remote_code"] is searched["trust_remote_code"] is True
-    for spec in (specs.finetune(study, "ours", "0"), specs.encode_corpus(study, "ours", "0")):
+    assert specs.embed_teacher(study, "x-teacher", "0")["trust_remote_code"] is True
+    for spec in (
+        specs.finetune(study, "ours", "0"),
+        specs.encode_corpus(study, "ours", "0"),
+        specs.embed_teacher(study, "ours-teacher", "0"),
+    ):
         assert "trust_remote_code" not in spec
     later = load(
         backbones={"own": {"weights": TRUSTED}},

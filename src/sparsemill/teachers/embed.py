@@ -15,7 +15,7 @@ from sparsemill.teachers.cache import Matrix
 
 BLOCK = 32_768
 """Texts encoded, and kept for a resumed run, at once."""
-_NOT_TEACHER = {"device", "shard", "shards", "stage_version", "queries", "head"}
+_NOT_TEACHER = {"device", "shard", "shards", "stage_version", "queries", "head", "trust_remote_code"}
 
 
 class Siamese(Protocol):
@@ -72,7 +72,7 @@ def open_encoder(spec: dict[str, Any], teacher: DenseTeacher | SparseTeacher, mo
     """The encoder of a neural teacher.
 
     Args:
-        spec: holds `device`, and for an experiment `queries` (see `ExperimentEncoder`).
+        spec: holds `device`, and for an experiment `queries` and what else `ExperimentEncoder` is told.
         teacher: its config.
         model: folder of the experiment's model.
     """
@@ -88,8 +88,8 @@ def open_encoder(spec: dict[str, Any], teacher: DenseTeacher | SparseTeacher, mo
 
     if teacher.experiment is None or model is None:
         return SpladeEncoder(teacher, device=device)
-    head = spec.get("head", "chunked")
-    return ExperimentEncoder(teacher, model, queries=spec["queries"], head=head, device=device)
+    options = {key: spec[key] for key in ("head", "trust_remote_code") if key in spec}
+    return ExperimentEncoder(teacher, model, queries=spec["queries"], device=device, **options)
 
 
 def embed(

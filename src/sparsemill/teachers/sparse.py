@@ -112,16 +112,28 @@ class ExperimentEncoder:
         spec: its config.
         model: what training wrote.
         queries: how its queries are encoded, see `sparsemill.retrieval.queries.open_queries`.
-        head: `chunked` or `triton`.
         device: `cpu` or `cuda`.
+        head: `chunked` or `triton`.
+        trust_remote_code: run the code that lies in the folder.
     """
 
-    def __init__(self, spec: SparseTeacher, model: Path, *, queries: Mapping[str, Any], head: str, device: str) -> None:
+    def __init__(
+        self,
+        spec: SparseTeacher,
+        model: Path,
+        *,
+        queries: Mapping[str, Any],
+        device: str,
+        head: str = "chunked",
+        trust_remote_code: bool = False,
+    ) -> None:
         from sparsemill.models.encode import load_encoder
         from sparsemill.retrieval.queries import open_queries
 
         self.spec, self.device = spec, device
-        self._documents = load_encoder(model, length=spec.max_length, device=device, head=head)
+        self._documents = load_encoder(
+            model, length=spec.max_length, device=device, head=head, trust_remote_code=trust_remote_code
+        )
         self._queries = open_queries(model, queries, threads=torch.get_num_threads())
 
     def encode_queries(self, texts: Sequence[str], *, label: str) -> Any:

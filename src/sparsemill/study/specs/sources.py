@@ -14,7 +14,7 @@ from sparsemill.study.models import (
     Study,
 )
 from sparsemill.study.specs.base import Spec, dump, score_file, versioned
-from sparsemill.study.specs.retrieval import queries
+from sparsemill.study.specs.retrieval import code, queries
 
 
 def _version(package: str) -> str:
@@ -65,6 +65,7 @@ def embed_teacher(study: Study, teacher: str, shard: str) -> Spec:
     spec = dump(chosen)
     if isinstance(chosen, SparseTeacher) and chosen.experiment is not None:
         spec |= {"queries": queries(study, chosen.experiment, device=study.device), **dump(study, include={"head"})}
+        spec |= code(study, study.experiments[chosen.experiment])
     return versioned(
         "embed_teacher", {**spec, "device": study.device, "shard": int(shard), "shards": shard_count(study, teacher)}
     )
