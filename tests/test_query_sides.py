@@ -104,6 +104,13 @@ def test_another_vocabulary_is_refused(tmp_path: Path) -> None:
         build_siamese(start, other, lexical=False, query_length=8, document_length=24)
 
 
+@pytest.mark.parametrize("separate", [False, True])
+def test_queries_longer_than_the_model_reads_are_refused(tmp_path: Path, separate: bool) -> None:
+    start = save_language_model(tmp_path / "start")
+    with pytest.raises(UserError, match=r"query_length: 65 tokens, but the model reads at most 64; lower it"):
+        build_siamese(start, start if separate else None, lexical=False, query_length=65, document_length=24)
+
+
 def test_queries_are_cut_at_their_own_length(inputs: dict[str, Any], tmp_path: Path) -> None:
     run(inputs, tmp_path, steps=2, query_side="splade", query_length=5)
     opened = reopened(tmp_path)

@@ -13,7 +13,7 @@ from sentence_transformers.sparse_encoder.modules import Router, SparseStaticEmb
 from transformers import AutoTokenizer
 
 from sparsemill.errors import UserError
-from sparsemill.models.encoder import query_weights, text_modules, weight_vector
+from sparsemill.models.encoder import check_length, query_weights, text_modules, weight_vector
 
 
 def build_siamese(
@@ -44,6 +44,7 @@ def build_siamese(
         queries = list(text_modules(query_folder, length=query_length, key="query_length", **options))
         if queries[0].tokenizer.get_vocab() != documents[0].tokenizer.get_vocab():
             raise UserError(f"{query_folder}: another vocabulary than {folder}; both encoders must have the same")
+    check_length(queries[0].auto_model.config, query_length, key="query_length")
     queries[0].query_length = query_length  # which the transformer applies to queries, also where it is shared
     if lexical:
         tokenizer = AutoTokenizer.from_pretrained(folder, model_max_length=query_length)
