@@ -63,7 +63,8 @@ class Training(Model):
     ensemble: Name | None = Field(description="teachers whose scores are the targets (null: no distillation)")
     query_side: Literal["binary", "idf", "learned", "lexical", "splade"] = Field(
         description="weight of a query token: 1, its IDF, or learned (a table that starts from the IDF if `idf` is "
-        "given, else from 1); lexical: an encoder's, on the query's own tokens; splade: an encoder's, on all tokens"
+        "given, else from the weights of the pre-training that it starts from, else from 1); lexical: an encoder's, "
+        "on the query's own tokens; splade: an encoder's, on all tokens"
     )
     idf: Name | None = Field(
         default=None, description="IDF table of the query side and of the inverse-IDF penalty (null: neither needs one)"
