@@ -45,6 +45,12 @@ def test_sums_that_tie_but_for_rounding_are_as_extreme() -> None:
     assert paired_p(differences, test="permutation") == pytest.approx(10 / 16, abs=0.015)
 
 
+def test_any_sum_is_as_extreme_as_one_of_0_but_for_rounding() -> None:
+    differences = np.array([0.1, 0.1, 0.1, -0.3])
+    assert differences.sum() != 0
+    assert paired_p(differences, test="permutation") == 1.0
+
+
 @pytest.mark.parametrize("test", ["t-test", "permutation"])
 def test_identical_systems_have_p_1(test: str) -> None:
     assert paired_p(np.zeros(5), test=test) == 1.0  # type: ignore[arg-type]  # a parametrised literal

@@ -163,12 +163,13 @@ def paired_p(differences: npt.NDArray[np.float64], *, test: Test, seed: int = 0)
 def _permutation(differences: npt.NDArray[np.float64], seed: int) -> float:
     random = np.random.default_rng(seed)
     observed = abs(differences.sum())
+    slack = 1e-12 * float(abs(differences).sum())
     extreme, left = 0, FLIPS
     while left:
         rows = min(left, max(1, _CHUNK // differences.size))
         signs = random.integers(0, 2, size=(rows, differences.size), dtype=np.int8) * 2 - 1
-        # Sums that are equal but for rounding are as extreme as the one observed.
-        extreme += int((abs(signs @ differences) >= observed * (1 - 1e-12)).sum())
+        # Sums that are equal but for rounding are as extreme as the one observed, which may be 0 but for rounding.
+        extreme += int((abs(signs @ differences) >= observed - slack).sum())
         left -= rows
     return (1 + extreme) / (1 + FLIPS)
 

@@ -40,7 +40,7 @@ VERSIONS = {
     "measure_engine_time": 1,
     "measure_serving": 1,
     "collect_results": 1,
-    "test_significance": 2,
+    "test_significance": 3,
     "render_table": 3,
     "plot_figure": 2,
     "check_expected": 2,
