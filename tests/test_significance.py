@@ -89,6 +89,12 @@ def test_comparisons_of_a_table() -> None:
         comparisons(table(test_measure="MRR@10"))
 
 
+def test_a_comparison_counts_once_however_often_it_is_asked_for() -> None:
+    """Holm's correction would count it twice, and a cell would have its mark twice."""
+    rows = [Row(system="bm25"), Row(system="x", compare=["bm25", "bm25"]), Row(system="x", label="X", compare=["bm25"])]
+    assert comparisons(table(rows=rows)) == [Comparison("x", "bm25", "one"), Comparison("x", "bm25", "two")]
+
+
 def test_compare_aligns_by_query_and_corrects_over_the_table() -> None:
     base = {"q1": 0.1, "q2": 0.5, "q3": 0.3, "q4": 0.4}
     better = {

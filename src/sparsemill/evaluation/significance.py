@@ -43,6 +43,8 @@ class Outcome(NamedTuple):
 def comparisons(table: Table) -> list[Comparison]:
     """Every row with every system of its `compare`, on each collection whose test measure the table shows.
 
+    Each is there once, also where two rows show one system, or a row names a baseline twice.
+
     Raises:
         UserError: rows are compared, but no column shows the table's `test_measure`.
     """
@@ -55,11 +57,12 @@ def comparisons(table: Table) -> list[Comparison]:
             f"table {table.caption!r}: rows are compared on {table.test_measure}, but no column shows it; "
             "add the column or set `test_measure`"
         )
-    return [
+    wanted = (
         Comparison(row.system, baseline, collection)
         for row, collection in itertools.product(rows, shown)
         for baseline in row.compare
-    ]
+    )
+    return list(dict.fromkeys(wanted))
 
 
 def read_per_query(
