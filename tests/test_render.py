@@ -10,7 +10,7 @@ import pytest
 
 from sparsemill.errors import UserError
 from sparsemill.study.models import Column, Row, Table
-from sparsemill.tables.layout import Layout, Mark, layout
+from sparsemill.tables.layout import Cell, Layout, Mark, layout
 from sparsemill.tables.render import WRITERS, comma_separated, html, latex, markdown
 from sparsemill.tables.tidy import Record, to_frame
 
@@ -185,6 +185,13 @@ def test_html_is_balanced_escaped_and_needs_no_network(table: Layout) -> None:
     assert "http" not in text
     assert "<strong>0.510</strong>" in text
     assert "<sup class=worse>b↓</sup>" in text
+
+
+def test_a_large_count_has_separators_wherever_people_read_it(table: Layout) -> None:
+    line = table.lines[0]._replace(cells=[Cell(1234567.0, None, 0), *table.lines[0].cells[1:]])
+    large = table._replace(lines=[line])
+    for write in (markdown, latex, html):
+        assert "1,234,567" in write(large)
 
 
 def test_the_same_table_gives_the_same_text(table: Layout) -> None:

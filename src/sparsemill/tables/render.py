@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from itertools import groupby
 
-from sparsemill.tables.layout import Cell, Header, Layout, Line, Mark, superscript
+from sparsemill.tables.layout import Cell, Header, Layout, Line, Mark, number_text, superscript
 from sparsemill.tables.published import cited_text, footnotes
 
 
@@ -250,7 +250,7 @@ def _html_cell(cell: Cell) -> str:
         return f'<td class="cited">{published}{noted}</td>'
     if cell.mean is None:
         return '<td class="none">–</td>'
-    mean = f"{cell.mean:.{cell.digits}f}"
+    mean = number_text(cell.mean, cell.digits)
     text = f"<strong>{mean}</strong>" if cell.best else mean
     if cell.std is not None:
         text += f' <span class="std">± {cell.std:.{cell.digits}f}</span>'

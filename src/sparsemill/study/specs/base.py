@@ -41,7 +41,7 @@ VERSIONS = {
     "measure_serving": 1,
     "collect_results": 1,
     "test_significance": 3,
-    "render_table": 3,
+    "render_table": 4,
     "plot_figure": 2,
     "check_expected": 2,
     "collection_page": 4,
