@@ -134,7 +134,7 @@ def test_csv_keeps_unrounded_values(table: Layout) -> None:
 
 def test_latex_is_balanced_and_escaped(table: Layout) -> None:
     text = latex(table)
-    assert r"\caption{A \& B: 50\% of $<$all$>$ | x\_y}" in text
+    assert r"\caption{A \& B: 50\% of $<$all$>$ \textbar{} x\_y}" in text
     assert r" & \multicolumn{2}{c}{one} & \multicolumn{1}{c}{} \\" in text
     assert r"\cmidrule(lr){2-3}" in text
     assert r"X \& Y\_1 \emph{(note $<$1$>$)} & \textbf{0.510 $\pm$ 0.014}\textsuperscript{a}" in text
@@ -146,6 +146,12 @@ def test_latex_is_balanced_and_escaped(table: Layout) -> None:
     assert bare.count("{") == bare.count("}")
     body = [line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
     assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {3}
+
+
+def test_latex_prints_hyphens_and_dashes_as_they_are(table: Layout) -> None:
+    text = latex(table._replace(caption="s--lambda_d-0.1 --- 1–2"))
+    assert r"\caption{s-{}-lambda\_d-0.1 -{}-{}- 1\textendash{}2}" in text
+    assert " & -- \\\\" in text  # a cell without a value
 
 
 def test_a_latex_row_that_starts_as_an_option_is_none(table: Layout) -> None:

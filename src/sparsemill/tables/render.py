@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Sequence
 from html import escape
 from itertools import groupby
@@ -96,7 +97,7 @@ _TEX = str.maketrans(
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
-        "–": "--",
+        "–": r"\textendash{}",
         "±": r"$\pm$",
         "↓": r"$\downarrow$",
         "↑": r"$\uparrow$",
@@ -107,6 +108,7 @@ _TEX = str.maketrans(
         "≥": r"$\geq$",
         "<": r"$<$",
         ">": r"$>$",
+        "|": r"\textbar{}",
         "α": r"$\alpha$",
         "β": r"$\beta$",
         "λ": r"$\lambda$",
@@ -141,7 +143,8 @@ def latex(table: Layout) -> str:
 
 
 def _tex(text: str) -> str:
-    return " ".join(text.split()).translate(_TEX)
+    # Two hyphens would become a dash; the points of a sweep are named with two.
+    return re.sub("-(?=-)", "-{}", " ".join(text.split()).translate(_TEX))
 
 
 def _tex_row(cells: Sequence[str]) -> str:
