@@ -123,6 +123,27 @@ def test_markdown(table: Layout) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("label", "written"),
+    [
+        ("[x](y)", r"\[x\](y)"),
+        ("~~x~~", r"~\~x\~\~"),
+        ("~0.6", "~0.6"),
+        ("R&amp;D & R", r"R\&amp;D & R"),
+        ("$x$", r"\$x\$"),
+        ("# x-y", r"\# x-y"),
+        ("- x", r"\- x"),
+        ("a\\|b", r"a\\\|b"),
+    ],
+)
+def test_markdown_means_nothing_by_a_text(label: str, written: str, table: Layout) -> None:
+    lines = [table.lines[0]._replace(label=label)]
+    found = markdown(table._replace(caption=label, lines=lines, legend=[label])).splitlines()
+    assert found[0] == f"**{written}**"
+    assert found[4].startswith(f"| {written} |")
+    assert found[6] == written
+
+
 def test_csv_keeps_unrounded_values(table: Layout) -> None:
     rows = list(csv.DictReader(io.StringIO(comma_separated(table))))
     assert float(rows[1]["one nDCG@10"]) == pytest.approx(0.51)

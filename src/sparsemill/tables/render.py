@@ -35,10 +35,12 @@ def markdown(table: Layout) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+# Markup, the end of a strikethrough, entities, and what begins a heading or a list.
+_MD = re.compile(r"[\\|*_<>`\[\]$]|(?<=\S)~|&(?=#?\w+;)|^[#+=-]")
+
+
 def _md(text: str) -> str:
-    for character in "\\|*_<>`":
-        text = text.replace(character, f"\\{character}")
-    return " ".join(text.split())
+    return _MD.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def _md_row(cells: Sequence[str]) -> str:
