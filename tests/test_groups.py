@@ -121,6 +121,15 @@ def test_a_table_says_what_a_mean_is_of_and_why_there_is_none() -> None:
     assert [note for note in found.legend if "for want of" in note] == ["all: no nDCG@10 of Y, for want of c."]
 
 
+def test_a_check_with_a_second_engine_does_not_stand_in_for_a_member() -> None:
+    shown = Table(caption="", rows=[Row(system="y")], columns=[Column(measure="nDCG@10", collection="all")])
+    check = Record("y", "seed-0", 0, "c", "exact", "nDCG@10", 1.0, 10, "key")
+    own = [record("y", place, "nDCG@10", 1.0, 0) for place in "ab"]
+    found = layout(shown, to_frame([*own, check]), None, engines=ENGINES, groups=SHARES)
+    assert found.lines[0].cells[0].mean is None
+    assert found.legend[-1] == "all: no nDCG@10 of y, for want of c."
+
+
 def test_the_pooled_test_is_about_the_groups_mean() -> None:
     random = np.random.default_rng(5)
     sizes = {"a": 4, "b": 40, "c": 11}

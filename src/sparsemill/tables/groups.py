@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 
 from sparsemill.evaluation.measures import MISSING
-from sparsemill.tables.tidy import Record, to_frame
+from sparsemill.tables.tidy import Record, select, to_frame
 
 Groups = Mapping[str, Mapping[str, float]]
 """Group -> collection -> its share of the mean."""
@@ -41,8 +41,12 @@ def _means(frame: pd.DataFrame, groups: Groups) -> Iterator[Record]:
             yield Record(*place, value, queries, f"groups/{name}")
 
 
-def missing_members(frame: pd.DataFrame, shares: Mapping[str, float], system: str, measure: str) -> list[str]:
-    """The members for want of which a system has no mean: empty where all of them have the measure, or none has it."""
-    rows = frame[(frame["system"] == system) & (frame["measure"] == measure)]
-    measured = set(rows["collection"]) & set(shares)
+def missing_members(
+    frame: pd.DataFrame, shares: Mapping[str, float], system: str, measure: str, *, engines: Mapping[str, str]
+) -> list[str]:
+    """The members for want of which a system has no mean: empty where all of them have the measure, or none has it.
+
+    Values of an engine that does not feed the system's tables do not count.
+    """
+    measured = {place for place in shares if len(select(frame, system, place, measure, engines=engines))}
     return [collection for collection in shares if collection not in measured] if measured else []

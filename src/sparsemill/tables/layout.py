@@ -1,5 +1,6 @@
 """A table as plain data: what every writer in `render` writes."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -143,7 +144,10 @@ def layout(
     if counts:
         seeds = " or ".join(map(str, sorted(counts)))
         legend.append(f"Mean ± sample standard deviation over {seeds} seeds.")
-    legend += [*_group_notes(table, measured, groups), *missing_notes(table, measured, engines=engines, groups=groups)]
+    legend += [
+        *_group_notes(table, measured, engines, groups),
+        *missing_notes(table, measured, engines=engines, groups=groups),
+    ]
     legend += table.notes
     return Layout(table.caption, _headers(table.columns), lines, legend)
 
@@ -248,15 +252,16 @@ def _legend(table: Table, letters: Mapping[str, str], significance: Mapping[str,
     return [f"{legend[0]}."]
 
 
-def _group_notes(table: Table, frame: pd.DataFrame, groups: Groups) -> list[str]:
+def _group_notes(table: Table, frame: pd.DataFrame, engines: Mapping[str, str], groups: Groups) -> list[str]:
     """What the columns of groups are means of, and why a row has none."""
     notes = []
     for name, shares in groups.items():
         inside = "" if len(set(shares.values())) == 1 else ", of which groups inside it are averaged first"
         notes.append(f"{name}: mean over {len(shares)} collections{inside}.")
-    shown = [(row, column) for column in table.measured_columns if column.collection in groups for row in table.rows]
-    for row, column in shown:
-        if missing := missing_members(frame, groups[column.collection], row.system, column.measure):
+    columns = [column for column in table.measured_columns if column.collection in groups]
+    for column, row in itertools.product(columns, table.measured_rows):
+        shares = groups[column.collection]
+        if missing := missing_members(frame, shares, row.system, column.measure, engines=engines):
             who = row.label or row.system
             notes.append(f"{column.collection}: no {column.measure} of {who}, for want of {', '.join(missing)}.")
     return notes
