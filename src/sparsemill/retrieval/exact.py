@@ -8,7 +8,8 @@ without its documents, which are not written. There are two forms:
 
 - `float32`: 6 bytes a posting, weights as the model gave them.
 - `blocked`: 3 bytes a posting. A weight is a whole number from 1 to 255 times the 255th part of the largest weight of
-  its token, so that no posting is lost and each is off by at most half such a part.
+  its token, so that no posting is lost. Each is off by at most half such a part; one below half a part, which is
+  raised to 1, by less than a whole one.
 """
 
 from collections.abc import Iterator, Sequence
