@@ -46,10 +46,11 @@ def test_report_by_hand() -> None:
     )
 
 
-def test_a_baseline_that_costs_no_more_than_nothing_has_no_ratio_without_it() -> None:
-    found = {(NOTHING, 1): served(2), ("bm25", 1): served(2), ("system", 1): served(3)}
+@pytest.mark.parametrize(("baseline", "system"), [(2, 3), (3, 2), (4, 1)])
+def test_where_one_side_costs_no_more_than_nothing_there_is_no_ratio_without_it(baseline: int, system: int) -> None:
+    found = {(NOTHING, 1): served(2), ("bm25", 1): served(baseline), ("system", 1): served(system)}
     measured = report(found, "system", {"bm25": "bm25"}, engine="lucene")
-    assert measured["lucene:p50/bm25@1-clients"] == 1.5
+    assert measured["lucene:p50/bm25@1-clients"] == system / baseline
     assert "lucene:p50-without-fixed/bm25@1-clients" not in measured
 
 

@@ -143,7 +143,7 @@ def report(
     """The measures of `serving.json`, ratios first.
 
     `p50`, `p99` and `throughput` of the system over those of a baseline; `p50-without-fixed` is the ratio of medians
-    after the median of the fixed cost was taken off both, and is left out where that leaves a baseline nothing.
+    after the median of the fixed cost was taken off both, and is left out where that leaves one of them nothing.
 
     Args:
         found: of `measure`.
@@ -183,6 +183,6 @@ def _ratios(ours: Served, theirs: Served, fixed: Served) -> dict[str, float]:
         "throughput": ours.throughput / theirs.throughput,
     }
     floor = np.median(fixed.milliseconds)
-    if other_p50 > floor:
+    if min(p50, other_p50) > floor:
         ratios["p50-without-fixed"] = float((p50 - floor) / (other_p50 - floor))
     return ratios

@@ -38,7 +38,7 @@ VERSIONS = {
     "measure_latency": 1,
     "measure_index_size": 1,
     "measure_engine_time": 1,
-    "measure_serving": 1,
+    "measure_serving": 2,
     "collect_results": 1,
     "test_significance": 3,
     "render_table": 4,
