@@ -100,6 +100,11 @@ def test_marks_and_legend(table: Layout) -> None:
     ]
 
 
+def test_where_nothing_could_be_compared_no_test_is_told() -> None:
+    found = layout(TABLE, FRAME, TESTS | {"pairs": []}, engines=ENGINES)
+    assert found.legend == ["Mean ± sample standard deviation over 2 seeds."]
+
+
 def test_too_many_baselines_are_refused() -> None:
     rows = [Row(system="x", compare=[f"b{number}" for number in range(26)])]
     with pytest.raises(UserError, match="26 systems"):

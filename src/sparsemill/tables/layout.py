@@ -139,7 +139,7 @@ def layout(
         Line(row.name, row.label or row.name, row.note, [cells[position] for cells in columns])
         for position, row in enumerate(table.rows)
     ]
-    legend = _legend(table, letters, significance) if significance and letters else []
+    legend = _legend(table, letters, significance) if significance and significance["pairs"] else []
     counts = {len(_select(frame, row, column, engines)) for row in table.rows for column in table.columns} - {0, 1}
     if counts:
         seeds = " or ".join(map(str, sorted(counts)))
