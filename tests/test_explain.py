@@ -14,8 +14,8 @@ from sparsemill.errors import UserError
 from sparsemill.files import write_json
 from sparsemill.retrieval.runs import Hit, write_run
 from sparsemill.retrieval.vectors import Shard, write_shard
-from sparsemill.tables.explain import Term, best_rank, choose_queries, read_vectors, strongest
-from sparsemill.tables.explain_page import page
+from sparsemill.tables.explain import Answer, Explained, Found, Term, best_rank, choose_queries, read_vectors, strongest
+from sparsemill.tables.explain_page import SNIPPET, page
 from sparsemill.teachers.cache import save_matrix
 
 WORDS = ["[UNK]", "graph", "shortest", "path", "node", "edge", "the", "array", "<b>"]
@@ -116,6 +116,17 @@ def test_best_rank() -> None:
     hits = [Hit("a", 2.0), Hit("b", 1.0)]
     assert best_rank(hits, {"b", "c"}) == 2
     assert best_rank(hits, {"c"}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("文 " + "字" * 300, "文 " + "字" * (SNIPPET - 2)), ("one two " * 40, ("one two " * 40)[: SNIPPET - 1].strip())],
+)
+def test_a_long_text_is_cut_between_words_where_there_are_spaces(text: str, shown: str) -> None:
+    found = Found(1, 1.0, Document("d", "", text), False, 0, [])
+    answers = [Answer("x", {}, None, 1, [found])]
+    written = page([Explained(Query("q", "?"), 1, None, answers)], title="t", collection="c")
+    assert f'<p class="snippet">{shown} …</p>' in written
 
 
 def test_a_page_without_queries_says_so() -> None:

@@ -139,7 +139,12 @@ def _document(found: Found) -> str:
 
 def _snippet(text: str) -> str:
     plain = " ".join(text.split())
-    return plain if len(plain) <= SNIPPET else plain[:SNIPPET].rsplit(" ", 1)[0] + " …"
+    if len(plain) <= SNIPPET:
+        return plain
+    start = plain[:SNIPPET]
+    words = start.rpartition(" ")[0]
+    # Chinese and Japanese hardly have spaces: the last one may be far from the end.
+    return (words if len(words) > SNIPPET // 2 else start) + " …"
 
 
 def _terms(terms: Iterable[Term]) -> str:

@@ -47,7 +47,7 @@ VERSIONS = {
     "collection_page": 4,
     "sweep_page": 1,
     "report_pages": 3,
-    "explain_queries": 3,
+    "explain_queries": 4,
     "mlflow_init": 1,
     "publish": 3,
     "verify_tracking": 1,
