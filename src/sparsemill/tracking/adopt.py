@@ -5,7 +5,7 @@ from typing import Any
 
 from sparsemill.files import canonical_json
 from sparsemill.tracking.artefacts import Artefact
-from sparsemill.tracking.lineage import datasets
+from sparsemill.tracking.lineage import Makers, datasets
 from sparsemill.tracking.points import Point
 from sparsemill.tracking.runs import history, same_value
 from sparsemill.tracking.store import Store
@@ -33,18 +33,18 @@ def upload(store: Store, run_id: str, artefact: Artefact, *, limit: int) -> None
         store.client.log_artifacts(run_id, str(folder))
 
 
-def log_datasets(store: Store, run_id: str, artefact: Artefact, artefacts: dict[str, Artefact]) -> None:
+def log_datasets(store: Store, run_id: str, artefact: Artefact, makers: Makers) -> None:
     """Log the collections behind an artefact as inputs of its run.
 
     Args:
         store: an open store.
         run_id: the artefact's run.
         artefact: any artefact; nothing is logged for one that neither trains nor evaluates.
-        artefacts: content -> artefact.
+        makers: of all artefacts.
     """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    context, found = datasets(artefact, artefacts)
+    context, found = datasets(artefact, makers)
     inputs = [
         DatasetInput(
             Dataset(

@@ -10,6 +10,7 @@ from sparsemill.files import canonical_json
 from sparsemill.tracking.adopt import adopt, log_datasets, upload
 from sparsemill.tracking.artefacts import Artefact
 from sparsemill.tracking.experiment_note import experiment_note, headline, views
+from sparsemill.tracking.lineage import Makers
 from sparsemill.tracking.models import TAG as MODEL
 from sparsemill.tracking.models import is_model, log_model, usage
 from sparsemill.tracking.names import SHARED, experiment_of
@@ -46,8 +47,7 @@ class Publisher:
         self.store, self.settings, self.artefacts = store, settings, artefacts
         self.receipts: dict[str, Receipt] = {}
         self.reason = ""
-        self._contents = {artefact.content: artefact for artefact in artefacts}
-        self._keys = {artefact.content: artefact.key for artefact in artefacts}
+        self._makers = Makers(artefacts)
         self._parents: dict[str, Any] = {}
         self._limit = int(settings.upload_mib * 2**20)
         self._metrics: dict[str, None] = {}
@@ -106,12 +106,13 @@ class Publisher:
 
     def _tags(self, artefact: Artefact, run: Any, parent: Any) -> dict[str, str]:
         rows = self.settings.rows.get(artefact.address.system, [])
-        tags = artefact.tags(self._keys) | {_LIMIT: f"{self.settings.upload_mib:g}"}
+        sources = self._makers.inputs(artefact)
+        keys = {source.content: source.key for source in sources}
+        tags = artefact.tags(keys) | {_LIMIT: f"{self.settings.upload_mib:g}"}
         above = None
         if parent is not None:
             above = Link(artefact.address.system_name, parent.info.experiment_id, parent.info.run_id)
             tags |= {_PARENT: parent.info.run_id, "rows": canonical_json(rows)} | self._sweeps(artefact)
-        sources = [self._contents[content] for content in artefact.manifest["inputs"].values() if content in self._keys]
         links = [
             Link(source.key, self.store.experiment(self._experiment(source)), self.receipts[source.key].run_id)
             for source in sources
@@ -163,7 +164,7 @@ class Publisher:
             tags |= {"supersedes": old.info.run_id}
         self._rename(run, artefact)
         write_batch(self.store, run_id, points=points, parameters=artefact.parameters(), tags=tags)
-        log_datasets(self.store, run_id, artefact, self._contents)
+        log_datasets(self.store, run_id, artefact, self._makers)
         upload(self.store, run_id, artefact, limit=self._limit)
         if old is not None:
             self._supersede(old, run_id)
