@@ -1,5 +1,6 @@
 """Every local engine gives the exact engine's top 1,000 on real collections, up to what it is stated to lose."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -85,9 +86,17 @@ def test_seismic_without_its_package_says_what_to_install(tmp_path: Path, monkey
         build_seismic(folder(tmp_path / "s"), [tmp_path / "v"], SEISMIC)
 
 
+def test_seismic_refuses_weights_that_half_precision_does_not_hold(tmp_path: Path) -> None:
+    for number, (weight, told) in enumerate({65504: "", 70000: "a weight of 70000 is above 65504"}.items()):
+        matrix = sparse.csr_matrix(np.array([[weight, 1]], dtype=np.float32))
+        write_shard(folder(tmp_path / f"v{number}"), Shard(["a"], matrix))
+        with pytest.raises(UserError, match=told) if told else nullcontext():
+            build_seismic(folder(tmp_path / f"s{number}"), [tmp_path / f"v{number}"], SEISMIC)
+
+
 def test_recall_by_hand() -> None:
     exact = [[Hit("a", 3), Hit("b", 2)], [], [Hit("c", 1)]]
     found = [[Hit("b", 2), Hit("x", 1)], [Hit("x", 1)], [Hit("c", 1)]]
     assert recall(found, exact) == 0.75
-    with pytest.raises(ValueError, match="no query has hits"):
+    with pytest.raises(UserError, match="no query has hits"):
         recall([[]], [[]])

@@ -14,7 +14,8 @@ from trained import RECIPE, parameters, run
 
 from sparsemill.errors import UserError
 from sparsemill.study.models import Training
-from sparsemill.training.trainer import Trainer
+from sparsemill.training import processes
+from sparsemill.training.trainer import Trainer, training_arguments
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -68,6 +69,19 @@ def test_accumulation_is_refused_for_statistics_of_the_batch(key: str) -> None:
 def test_accumulation_must_divide_the_batch(inputs: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"queries_per_step: 4 cannot be shared by 1 processes with accumulation 3"):
         run(inputs, tmp_path, accumulation=3, **PLAIN)
+
+
+def test_processes_of_their_own_need_something_to_compare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    alone = {"queries_per_step": 4, "documents_per_query": 1, "in_batch": "documents", "gather": False}
+    spec = Training.model_validate(RECIPE | alone)
+    options = {"state": tmp_path, "seed": 0, "device": "cpu"}
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    assert training_arguments(spec, **options).per_device_train_batch_size == 2
+    monkeypatch.setattr(processes, "count", lambda: 4)
+    with pytest.raises(UserError, match="leaves each of 4 processes one document, and nothing to compare it with"):
+        training_arguments(spec, **options)
+    gathered = spec.model_copy(update={"gather": True})
+    assert training_arguments(gathered, **options).per_device_train_batch_size == 1
 
 
 @pytest.mark.parametrize(

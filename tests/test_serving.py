@@ -12,7 +12,7 @@ from in_process import Running, echo, post, query
 
 from sparsemill.errors import UserError
 from sparsemill.retrieval.runs import Hit
-from sparsemill.serving import address
+from sparsemill.serving import address, load
 from sparsemill.serving.load import Burst, Target, send
 from sparsemill.serving.measure import Cores, Served, report, share_cores
 from sparsemill.serving.server import HOST, NOTHING, Asked, Worker, application, read_request, serve, write_reply
@@ -132,6 +132,23 @@ def test_time_ends_a_burst_before_its_requests_do(server: Running) -> None:
 def test_warm_up_is_not_counted(server: Running) -> None:
     target = Target([server.url("echo")], [query("a")])
     assert len(asyncio.run(send(target, Burst(2, 4, 10, warmup=7))).milliseconds) == 4
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 9])
+def test_every_client_has_a_connection_before_time_is_taken(server: Running, warmup: int) -> None:
+    target = Target([server.url("echo")], [query("a")])
+    opened: list[int] = []
+    loop = load._loop
+
+    async def counted(session: Any, target: Target, burst: Burst, seen: dict[int, bytes]) -> Any:
+        found = await loop(session, target, burst, seen)
+        opened.append(len(session.connector._conns) and sum(map(len, session.connector._conns.values())))
+        return found
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(load, "_loop", counted)
+        asyncio.run(send(target, Burst(6, 12, 10, warmup=warmup)))
+    assert opened == [6, 6]
 
 
 def test_an_empty_query_and_nothing_find_nothing(server: Running) -> None:

@@ -151,6 +151,7 @@ def test_without_counts_the_row_says_what_makes_them() -> None:
         ({"training_set": "pydoks"}, "no training set 'pydoks'.*pydocs"),
         ({"training_set": "pydocs", "system": "bm25"}, "not both"),
         ({"training_set": "pydocs", "compare": ["bm25"]}, "nothing to compare with"),
+        ({"system": "bm25", "compare": ["bm25"]}, "compare: bm25 is the row's own system; name another one"),
         ({"label": "x"}, "a system, a training set, or a published row"),
     ],
 )

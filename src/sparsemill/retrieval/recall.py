@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from sparsemill.errors import UserError
 from sparsemill.retrieval.runs import Hit
 
 
@@ -13,7 +14,7 @@ def recall(found: Sequence[Sequence[Hit]], exact: Sequence[Sequence[Hit]]) -> fl
         exact: hits of the exact engine, for the same queries and k; queries without hits are left out.
 
     Raises:
-        ValueError: the two have other numbers of queries, or no query has hits.
+        UserError: no query has hits.
     """
     shares = []
     for mine, true in zip(found, exact, strict=True):
@@ -21,5 +22,5 @@ def recall(found: Sequence[Sequence[Hit]], exact: Sequence[Sequence[Hit]]) -> fl
             wanted = {hit.doc_id for hit in true}
             shares.append(len(wanted & {hit.doc_id for hit in mine}) / len(wanted))
     if not shares:
-        raise ValueError("no query has hits, so that there is nothing to find again")
+        raise UserError("no query has hits, so that there is nothing to find again; look at the collection's queries")
     return sum(shares) / len(shares)

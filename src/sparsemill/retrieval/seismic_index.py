@@ -68,6 +68,7 @@ def build_seismic(
             made, index, _ = _classes(vocabulary)
             dataset = made(dim=vocabulary)
         part.matrix.sort_indices()
+        _check_weights(part.matrix.data)
         names = [str(number) for number in range(len(ids), len(ids) + len(part.ids))]
         bounds = part.matrix.indptr.astype(np.int64)
         dataset.add_documents_by_id(names, part.matrix.indices.astype(np.int64), part.matrix.data, bounds)
@@ -82,6 +83,14 @@ def build_seismic(
     write_ids(folder / IDS, ids)
     write_json(folder / SETTINGS, {"vocabulary": vocabulary, "postings": postings, **settings})
     return Statistics(len(ids), postings)
+
+
+def _check_weights(weights: np.ndarray[Any, Any]) -> None:
+    most = float(np.finfo(np.float16).max)
+    if weights.max(initial=0) > most:
+        raise UserError(
+            f"a weight of {weights.max():g} is above {most:g}, the largest that seismic keeps; use engine: exact"
+        )
 
 
 class SeismicIndex:

@@ -45,7 +45,7 @@ class Burst(NamedTuple):
         clients: requests on their way at any time.
         requests: ends when so many were sent ...
         seconds: ... or after so long, whichever is first.
-        warmup: requests before, which are not counted.
+        warmup: requests before, which are not counted; one of each client at least, which opens its connection.
         timeout: seconds that one request may take.
     """
 
@@ -75,7 +75,7 @@ async def send(target: Target, burst: Burst) -> Served:
     headers = {"Content-Type": "application/json", **target.headers}
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session:
         seen: dict[int, bytes] = {}
-        await _loop(session, target, burst._replace(requests=burst.warmup), seen)
+        await _loop(session, target, burst._replace(requests=max(burst.warmup, burst.clients)), seen)
         collecting = gc.isenabled()
         gc.disable()
         try:

@@ -31,13 +31,19 @@ def training_arguments(spec: Training, *, state: Path, seed: int, device: str) -
     """Translate the recipe for the trainer.
 
     Raises:
-        UserError: queries cannot be shared evenly, or the device has no such precision.
+        UserError: queries cannot be shared evenly, or are left with nothing to compare, or the device has no such
+            precision.
     """
     parts = processes.count() * spec.accumulation
     if spec.queries_per_step % parts:
         raise UserError(
             f"queries_per_step: {spec.queries_per_step} cannot be shared by {processes.count()} processes with "
             f"accumulation {spec.accumulation}; make it a multiple of {parts}"
+        )
+    if spec.documents_per_query == 1 and not spec.gather and spec.queries_per_step == parts:
+        raise UserError(
+            f"documents_per_query: 1 leaves each of {parts} processes one document, and nothing to compare it with; "
+            "use fewer processes, or gather: true"
         )
     if spec.precision == "fp16" and device == "cpu":
         raise UserError("precision: fp16 needs a GPU; use bf16 or fp32 on a CPU")

@@ -36,6 +36,8 @@ class Row(Model):
             raise ValueError("a row names a system or a training set, not both")
         if not self.system and self.compare:
             raise ValueError("a row without a system has nothing to compare with")
+        if self.system and self.system in self.compare:
+            raise ValueError(f"compare: {self.system} is the row's own system; name another one")
         if not (self.system or self.training_set or self.published):
             raise ValueError("a row names a system, a training set, or a published row")
         return self
