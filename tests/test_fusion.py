@@ -1,6 +1,7 @@
 """Runs by hand: fusion, exhaustive dense search, self hits and the sidecar."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,7 +94,7 @@ def test_search_equals_brute_force_whatever_the_blocks(
     cache = EmbeddingCache(*(generator.integers(-1, 2, size=(n, 3)).astype(np.float32) for n in (6, 30)))
     ids = [f"d{number}" for number in generator.permutation(30)]
     rows = [4, 0, 5, 1]
-    found = search_dense(cache, rows, query_ids=["e", "a", "f", "b"], document_ids=ids, k=k)
+    found = dict(search_dense(cache, rows, query_ids=["e", "a", "f", "b"], document_ids=ids, k=k))
     assert list(found) == ["e", "a", "f", "b"]
     assert list(found.values()) == brute_force(cache, rows, ids, k)
 
@@ -101,8 +102,25 @@ def test_search_equals_brute_force_whatever_the_blocks(
 def test_ties_at_the_cut_go_to_the_smaller_id() -> None:
     cache = EmbeddingCache(np.ones((1, 1), dtype=np.float32), np.ones((50, 1), dtype=np.float32))
     ids = [f"{number:02}" for number in reversed(range(50))]
-    found = search_dense(cache, [0], query_ids=["q"], document_ids=ids, k=3)
+    found = dict(search_dense(cache, [0], query_ids=["q"], document_ids=ids, k=3))
     assert [hit.doc_id for hit in found["q"]] == ["00", "01", "02"]
+
+
+def test_a_block_of_queries_is_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dense, "QUERIES", 2)
+    cache = EmbeddingCache(np.ones((4, 1), dtype=np.float32), np.ones((3, 1), dtype=np.float32))
+    asked: list[list[int]] = []
+
+    class Counted(EmbeddingCache):
+        def matrix(self, queries: Any, documents: Any) -> Any:
+            asked.append(queries)
+            return super().matrix(queries, documents)
+
+    found = search_dense(
+        Counted(cache.queries, cache.documents), range(4), query_ids=list("abcd"), document_ids=list("xyz"), k=1
+    )
+    assert next(found) == ("a", [Hit("x", 1.0)])
+    assert asked == [[0, 1]]
 
 
 def test_a_sparse_teacher_finds_what_shares_a_token_as_the_exact_engine_does(tmp_path: Path) -> None:
@@ -131,11 +149,11 @@ def test_a_sparse_teacher_finds_what_shares_a_token_as_the_exact_engine_does(tmp
 
 def test_self_hits_are_dropped_before_the_cut() -> None:
     run = {"a": [Hit("a", 3.0), Hit("b", 2.0), Hit("c", 1.0)], "x": [Hit("b", 2.0), Hit("a", 1.0)]}
-    assert remove_self_hits(run, depth=2, drop=True) == {
+    assert dict(remove_self_hits(run.items(), depth=2, drop=True)) == {
         "a": [Hit("b", 2.0), Hit("c", 1.0)],
         "x": [Hit("b", 2.0), Hit("a", 1.0)],
     }
-    assert remove_self_hits(run, depth=2, drop=False)["a"] == [Hit("a", 3.0), Hit("b", 2.0)]
+    assert dict(remove_self_hits(run.items(), depth=2, drop=False))["a"] == [Hit("a", 3.0), Hit("b", 2.0)]
 
 
 def test_ties_are_lowered_by_single_steps() -> None:

@@ -148,7 +148,7 @@ def test_queries_that_are_documents_do_not_find_themselves() -> None:
     )
     # The runs of teachers and ensembles are cut after the fact, to the same effect.
     whole = {query.id: search([query.text], 4)[0] for query in queries}
-    assert remove_self_hits(whole, depth=3, drop=True) == dropped
+    assert dict(remove_self_hits(whole.items(), depth=3, drop=True)) == dropped
 
 
 def test_map_is_another_name_of_ap() -> None:

@@ -1,22 +1,25 @@
 """Exhaustive search with embeddings, block by block."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from sparsemill.progress import track
-from sparsemill.retrieval.runs import Hit, Run
+from sparsemill.retrieval.runs import Hit
 from sparsemill.teachers.cache import EmbeddingCache
 
-QUERIES, DOCUMENTS = 64, 65_536
-"""Block size; scores of one block are all that is held."""
+QUERIES, DOCUMENTS = 512, 65_536
+"""Block size. Scores of one block are held; all embeddings of documents are read once for each block of queries."""
 
 
 def _merge(best: list[Hit], scores: np.ndarray, ids: Sequence[str], k: int, floor: float) -> list[Hit]:
     # Everything that ties with the k-th is kept until ids decide.
-    least = np.partition(scores, -k)[-k] if len(scores) > k else -np.inf
-    kept = (scores >= least) & (scores > floor)
-    found = best + [Hit(ids[int(column)], float(scores[column])) for column in np.flatnonzero(kept)]
+    least = best[-1].score if len(best) == k else -np.inf
+    columns = np.flatnonzero((scores >= least) & (scores > floor))
+    if len(columns) > k:
+        chosen = scores[columns]
+        columns = columns[chosen >= np.partition(chosen, -k)[-k]]
+    found = best + [Hit(ids[column], float(scores[column])) for column in columns.tolist()]
     return sorted(found, key=lambda hit: (-hit.score, hit.doc_id))[:k]
 
 
@@ -28,8 +31,8 @@ def search_dense(
     document_ids: Sequence[str],
     k: int,
     sparse: bool = False,
-) -> Run:
-    """The k documents with the largest dot product, for each query.
+) -> Iterator[tuple[str, list[Hit]]]:
+    """The k documents with the largest dot product, for each query, a block of queries in memory at a time.
 
     Args:
         cache: embeddings of all queries and documents.
@@ -38,9 +41,11 @@ def search_dense(
         document_ids: ids of the documents, in the cache's order.
         k: documents per query; ties go to the smaller id.
         sparse: embeddings are weighted tokens, so that a document without one of the query's is not found.
+
+    Yields:
+        Query id and hits, best first.
     """
     floor = 0.0 if sparse else -np.inf
-    run: Run = {}
     blocks = range(0, len(rows), QUERIES)
     for start in track(blocks, "search", total=len(blocks), unit="block"):
         chosen = list(rows[start : start + QUERIES])
@@ -49,5 +54,4 @@ def search_dense(
             ids = document_ids[low : low + DOCUMENTS]
             scores = cache.matrix(chosen, range(low, low + len(ids)))
             best = [_merge(hits, row, ids, k, floor) for hits, row in zip(best, scores, strict=True)]
-        run |= dict(zip(query_ids[start : start + QUERIES], best, strict=True))
-    return run
+        yield from zip(query_ids[start : start + QUERIES], best, strict=True)

@@ -12,9 +12,12 @@ from sparsemill.retrieval.runs import Hit, Run, write_run
 _KEYS = ("system", "variant", "collection", "engine", "split", "depth")
 
 
-def remove_self_hits(run: Run, *, depth: int, drop: bool) -> Run:
-    """Cut a run at `depth`, leaving out documents that have the query's own id if `drop` is set."""
-    return {query: [hit for hit in hits if not (drop and hit.doc_id == query)][:depth] for query, hits in run.items()}
+def remove_self_hits(
+    run: Iterable[tuple[str, Sequence[Hit]]], *, depth: int, drop: bool
+) -> Iterator[tuple[str, list[Hit]]]:
+    """Cut queries' hits at `depth`, leaving out documents that have the query's own id if `drop` is set."""
+    for query, hits in run:
+        yield query, [hit for hit in hits if not (drop and hit.doc_id == query)][:depth]
 
 
 def separate_ties(hits: Sequence[Hit]) -> list[Hit]:

@@ -31,7 +31,7 @@ VERSIONS = {
     "encode_corpus": 5,
     "build_index": 2,
     "search": 4,
-    "search_dense": 2,
+    "search_dense": 3,
     "fuse_runs": 2,
     "evaluate_run": 2,
     "measure_sparsity": 2,
