@@ -1,5 +1,6 @@
 """Files of embeddings: what is saved, joined, mapped and multiplied."""
 
+import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 
@@ -55,6 +56,20 @@ def test_joined_files_are_those_of_the_whole(tmp_path: Path, form: str, cuts: li
     save_joined(tmp_path, "joined", [shape(whole[start:end]) for start, end in pairwise(cuts)])
     ending = ".npz" if form == "sparse" else ".npy"
     assert (tmp_path / f"joined{ending}").read_bytes() == (tmp_path / f"whole{ending}").read_bytes()
+
+
+def test_one_sparse_block_is_held_while_blocks_are_joined(tmp_path: Path) -> None:
+    block = sparse.random(500, 400, density=0.5, format="csr", dtype=np.float32, rng=np.random.default_rng(0))
+    parts = []
+    for number in range(10):
+        save_matrix(tmp_path, str(number), block)
+        parts.append(MappedCsr(tmp_path / f"{number}.npz"))
+    tracemalloc.start()
+    save_joined(tmp_path, "joined", parts)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * 8 * block.nnz
+    assert (MappedCsr(tmp_path / "joined.npz")[np.arange(4500, 5000)] != block).nnz == 0
 
 
 def test_a_mapped_matrix_is_the_one_that_was_saved(tmp_path: Path) -> None:

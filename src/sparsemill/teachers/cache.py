@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sparsemill.teachers.mapped_csr import MappedCsr
+from sparsemill.teachers.mapped_csr import MappedCsr, write_csr
 
 Scores = NDArray[np.float32]
 Rows = Sequence[int] | NDArray[np.integer[Any]]
@@ -100,7 +100,7 @@ def open_matrix(folder: Path, name: str) -> Matrix:
 
 
 def save_joined(folder: Path, name: str, parts: Sequence[Matrix]) -> tuple[int, int]:
-    """Write matrices one below the other, as `save_matrix` would; dense ones without holding them.
+    """Write matrices one below the other, as `save_matrix` would, without holding them all.
 
     Returns:
         (rows, columns).
@@ -113,10 +113,8 @@ def save_joined(folder: Path, name: str, parts: Sequence[Matrix]) -> tuple[int, 
             target[start : start + part.shape[0]] = part
             start += part.shape[0]
         target.flush()
-    elif len(parts) == 1 and sparse.issparse(parts[0]):
-        save_matrix(folder, name, parts[0])
     else:
-        save_matrix(folder, name, sparse.vstack([part[np.arange(part.shape[0])] for part in parts], format="csr"))
+        write_csr(folder / f"{name}.npz", parts)
     return shape
 
 

@@ -1,8 +1,9 @@
-"""A CSR matrix inside an uncompressed `.npz`, memory-mapped where it lies."""
+"""A CSR matrix inside an uncompressed `.npz`: written part by part, memory-mapped where it lies."""
 
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,6 +34,7 @@ class MappedCsr:
 
     Attributes:
         shape: (rows, columns).
+        nnz: stored entries.
 
     Raises:
         UserError: the file is compressed or missing.
@@ -46,6 +48,7 @@ class MappedCsr:
                     _map_member(path, file, infos[name]) for name in ("indptr", "indices", "data")
                 )
                 self._starts = np.array(starts)
+                self.nnz = int(self._starts[-1])
                 with np.load(path) as small:
                     self.shape: tuple[int, int] = tuple(small["shape"].tolist())
         except FileNotFoundError:
@@ -78,3 +81,42 @@ class MappedCsr:
             end = max(int(np.searchsorted(self._starts, limit, side="right")) - 1, start + 1)
             yield start, end
             start = end
+
+
+def write_csr(path: Path, parts: Sequence[Any]) -> None:
+    """Write matrices one below the other, byte for byte as `save_npz` would write the whole, one in memory at a time.
+
+    Args:
+        path: of the `.npz`.
+        parts: CSR float32 of one width, each a `MappedCsr` or in memory; at least one.
+    """
+    ends = np.cumsum([0, *(part.nnz for part in parts)])
+    shape = (sum(part.shape[0] for part in parts), int(parts[0].shape[1]))
+    index = np.dtype(np.int32 if max(ends[-1], shape[1]) <= np.iinfo(np.int32).max else np.int64)
+    first = np.zeros(1, index)
+    bounds = (
+        _whole(part).indptr[1:].astype(index) + start.astype(index) for part, start in zip(parts, ends, strict=False)
+    )
+    columns = (_whole(part).indices.astype(index, copy=False) for part in parts)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        _write_member(archive, "indices", index, int(ends[-1]), columns)
+        _write_member(archive, "indptr", index, shape[0] + 1, chain([first], bounds))
+        for name, value in (("format", b"csr"), ("shape", shape)):
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(value))
+        values = (_whole(part).data for part in parts)
+        _write_member(archive, "data", np.dtype(np.float32), int(ends[-1]), values)
+
+
+def _whole(part: Any) -> Any:
+    return part.span(0, part.shape[0]) if isinstance(part, MappedCsr) else part
+
+
+def _write_member(
+    archive: zipfile.ZipFile, name: str, dtype: np.dtype[Any], length: int, pieces: Iterable[NDArray[Any]]
+) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)}
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for piece in pieces:
+            file.write(np.ascontiguousarray(piece).data)
