@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from sparsemill.data.collection import Document, Qrel, Query, write_collection
 from sparsemill.errors import UserError
 from sparsemill.files import write_json
+from sparsemill.retrieval import vectors
 from sparsemill.retrieval.runs import Hit, write_run
-from sparsemill.retrieval.vectors import Shard, write_shard
+from sparsemill.retrieval.vectors import Shard, quantise, write_shard
 from sparsemill.tables.explain import Answer, Explained, Found, Term, best_rank, choose_queries, read_vectors, strongest
 from sparsemill.tables.explain_page import SNIPPET, page
 from sparsemill.teachers.cache import save_matrix
@@ -158,6 +160,23 @@ def test_sparsity_counts_what_the_index_holds(retriever: Path) -> None:
         }
     )
     assert manifest["facts"]["queries"] == 3
+
+
+def test_sparsity_is_counted_in_parts_whatever_the_shards(retriever: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shard of MS MARCO has 190 million postings, and a copy of them takes gigabytes."""
+    parts: list[int] = []
+
+    def quantised(matrix: Any, quantisation: int) -> Any:
+        parts.append(matrix.nnz)
+        return quantise(matrix, quantisation)
+
+    monkeypatch.setitem(vectors.read_chunks.__kwdefaults__, "postings", 1)
+    monkeypatch.setattr(vectors, "quantise", quantised)
+    shards = [retriever / "shard-0", retriever / "shard-1"]
+    spec = {"kind": "experiment", "split": "test", "query_length": 64, "quantisation": 100}
+    inputs = {"vectors": shards, "model": retriever / "model", "collection": retriever / "collection"}
+    assert call("measure_sparsity", retriever / "sparsity", spec, **inputs)["facts"]["documents"] == 3
+    assert len(parts) == 4  # a document each, and the queries
 
 
 def test_sparsity_of_bm25_counts_the_queries_of_the_split(retriever: Path) -> None:

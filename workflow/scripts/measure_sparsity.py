@@ -26,13 +26,13 @@ def read_retriever(job: Job) -> tuple[Any, Iterator[Any]]:
     """Queries encoded by `model` (with `idf`, if given) and documents of the `vectors` shards, both quantised."""
     from sparsemill.data.collection import read_queries
     from sparsemill.retrieval.queries import open_queries
-    from sparsemill.retrieval.vectors import quantise, read_shards
+    from sparsemill.retrieval.vectors import quantise, read_chunks
 
     scale = job.spec["quantisation"]
     idf = job.input("idf") / "idf.json" if "idf" in job.inputs else None
     encoder = open_queries(job.input("model"), job.spec, idf=idf, threads=job.threads)
     texts = [query.text for query in read_queries(job.input("collection"), split=job.spec["split"])]
-    documents = (quantise(shard.matrix, scale) for shard in read_shards(job.inputs["vectors"]))
+    documents = (quantise(part.matrix, scale) for part in read_chunks(job.inputs["vectors"]))
     return quantise(encoder.encode(texts), scale), documents
 
 
