@@ -21,6 +21,7 @@ from sparsemill.teachers.cache import EmbeddingCache
 from sparsemill.teachers.score import (
     Candidates,
     EmbeddingScorer,
+    indices,
     read_candidates,
     read_score_blocks,
     score_candidates,
@@ -63,6 +64,22 @@ def test_shards_hold_whole_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for place in range(2):
         assert np.concatenate([part[place] for part in parts]).tolist() == whole[place].tolist()
     assert len(read(tmp_path, 6, 9).queries) in (0, 4)
+
+
+def test_ids_are_looked_up_for_the_shard_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look-up reads all ids of the collection, seconds for MS MARCO's, even if it is of nothing."""
+    looked_up: list[int] = []
+
+    def counted(values: Any, ids: pa.Array, *, source: object, kind: str) -> Any:
+        if kind == "document":
+            looked_up.append(len(values))
+        return indices(values, ids, source=source, kind=kind)
+
+    monkeypatch.setattr(score, "ROW_GROUP", 2)
+    monkeypatch.setattr(score, "indices", counted)
+    write_candidates(tmp_path, {f"q{row}": [Candidate(f"d{row}", 1, 1.0, True)] * 2 for row in range(5)})
+    assert read(tmp_path, 1, 5).documents.tolist() == [1, 1]
+    assert looked_up == [2]
 
 
 def test_candidates_that_do_not_fit_are_refused(tmp_path: Path) -> None:

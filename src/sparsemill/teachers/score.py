@@ -108,7 +108,8 @@ def read_candidates(
     found, seen = [np.empty(0, np.int32)], 0
     for batch in _batches(file, ["doc_id"]):
         part = batch["doc_id"][max(low - seen, 0) : max(high - seen, 0)]
-        found.append(indices(part, documents, source=file, kind="document"))
+        if len(part):  # a look-up reads all ids of the collection first, whatever it looks for
+            found.append(indices(part, documents, source=file, kind="document"))
         seen += len(batch)
     return Candidates(queries[low:high], np.concatenate(found))
 
