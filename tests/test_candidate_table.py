@@ -1,6 +1,7 @@
 """Candidates as flat arrays, and texts behind a memory map."""
 
 import errno
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,6 +140,16 @@ def test_texts_come_back(tmp_path: Path, kept: bool) -> None:
     if folder:
         assert list(open_texts(iter(["never read"]), folder)) == words
     assert list(open_texts([], None)) == []
+
+
+def test_texts_take_a_number_each_while_they_are_written() -> None:
+    count = 100_000
+    tracemalloc.start()
+    texts = open_texts(("ab" for _ in range(count)), None)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert texts[count - 1] == "ab"
+    assert peak < 20 * count
 
 
 def test_texts_that_cannot_be_written_leave_nothing(tmp_path: Path) -> None:
