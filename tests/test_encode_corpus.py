@@ -6,6 +6,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy import sparse
 
@@ -52,6 +53,19 @@ def test_a_shard_takes_the_memory_of_its_own_documents(tmp_path: Path, collectio
     tracemalloc.stop()
     assert ids == [f"d{number}" for number in range(18_000, 19_000)]
     assert peak < 12 * 2**20
+
+
+def test_vectors_that_are_not_pruned_are_not_copied(
+    tmp_path: Path, collection: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = sparse.random(1000, 10_000, density=0.2, format="csr", dtype=np.float32, rng=np.random.default_rng(0))
+    monkeypatch.setattr(encode, "encode_texts", lambda *_, **__: vectors)
+    run_shard(tmp_path, collection, 19, 20)
+    tracemalloc.start()
+    run_shard(tmp_path, collection, 18, 20)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * vectors.nnz
 
 
 def test_shards_cover_the_collection_in_order(tmp_path: Path, collection: Path) -> None:

@@ -43,7 +43,8 @@ def run(job: Job) -> None:
         precision=precision,
         progress=Progress(job.key, len(shard), unit="doc"),
     )
-    vectors = prune(vectors, **spec.get("prune", {}))
+    if "prune" in spec:  # else a copy of all vectors for nothing
+        vectors = prune(vectors, **spec["prune"])
     sparse.save_npz(job.out / "vectors.npz", vectors, compressed=False)
     (job.out / "ids.txt").write_text("".join(f"{document.id}\n" for document in shard), encoding="utf-8")
     job.facts.update(documents=len(shard), postings=int(vectors.nnz), precision=precision)
