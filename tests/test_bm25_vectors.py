@@ -2,6 +2,7 @@
 
 import json
 import math
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ def test_lengths_are_quantised_as_lucene_does() -> None:
 
 
 def test_scores_by_hand() -> None:
-    vectors = build_bm25_vectors(["cats cats dog", "dog", "", "the"], k1=1.0, b=0.5)
+    vectors = build_bm25_vectors(["cats cats dog", "dog", "", "the"], total=4, k1=1.0, b=0.5)
     assert vectors.vocabulary == {"cat": 0, "dog": 1}
     # Two documents have terms; their average length is 2.
     norm_first, norm_second = 0.5 + 0.5 * 3 / 2, 0.5 + 0.5 * 1 / 2
@@ -36,8 +37,21 @@ def test_scores_by_hand() -> None:
 
 
 def test_no_documents_with_terms() -> None:
-    vectors = build_bm25_vectors(["", "the"])
+    vectors = build_bm25_vectors(["", "the"], total=2)
     assert (vectors.encode_queries(["cat"]) @ vectors.documents.T).toarray().tolist() == [[0, 0]]
+
+
+def test_memory_is_that_of_the_terms() -> None:
+    """Texts come one by one, and a term of a document takes 25 bytes; in lists it took 30, beside the texts."""
+    documents, terms = 2000, 150
+    texts = (" ".join(f"t{(row + term) % 999}" for term in range(terms)) for row in range(documents))
+    build_bm25_vectors(["t1"], total=1)
+    tracemalloc.start()
+    vectors = build_bm25_vectors(texts, total=documents)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert vectors.documents.nnz == documents * terms
+    assert peak < 27 * documents * terms
 
 
 @pytest.mark.parametrize("keys", [{}, {"fields": "multifield"}, {"analyzer": "standard"}])
@@ -51,7 +65,7 @@ def test_scores_equal_lucenes_on_real_text(shared: Path, tmp_path: Path, keys: d
         texts = [json.loads(line)["text"] for line in file][:100]
     build_bm25(tmp_path, documents, total=len(documents), **keys)
     found = LuceneBm25(tmp_path, k1=0.9, b=0.4, **keys).search(texts, 100)
-    embedded = embed_bm25({"kind": "bm25", **keys}, texts, documents)
+    embedded = embed_bm25({"kind": "bm25", **keys}, texts, lambda: documents, total=len(documents))
     scores = (embedded.queries[0] @ embedded.documents[0].T).toarray()
     place = {document.id: row for row, document in enumerate(documents)}
     for row, hits in zip(scores, found, strict=True):

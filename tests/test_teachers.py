@@ -149,13 +149,16 @@ def test_embed_chooses_the_teacher(folder: Path, tmp_path: Path) -> None:
 def test_bm25_of_two_fields_adds_their_scores() -> None:
     spec = {"kind": "bm25", "k1": 0.9, "b": 0.4} | EXTRA
     documents = [Document("a", "kix", "lum"), Document("b", "", "lum lum"), Document("c", "lum", "")]
-    flat, multi = (embed_bm25(spec | {"fields": fields}, ["kix lum"], documents) for fields in ("flat", "multifield"))
+    flat, multi = (
+        embed_bm25(spec | {"fields": fields}, ["kix lum"], lambda: documents, total=len(documents))
+        for fields in ("flat", "multifield")
+    )
     scores = [rows_of(found.queries) @ rows_of(found.documents).T for found in (flat, multi)]
     # Titles: kix and lum are in one of two; texts: lum is in both. Length 1, the average, but for `lum lum`.
     once, common = math.log(1 + 1.5 / 1.5) / 1.9, math.log(1 + 0.5 / 2.5)
     assert scores[1][0, [0, 2]] == pytest.approx([once + common / (1 + 0.9 * (0.6 + 0.4 / 1.5)), once])
     assert scores[0][0, 0] > scores[0][0, 1] > scores[0][0, 2] > 0
-    assert rows_of(embed_bm25(spec | {"fields": "multifield"}, [], []).queries).shape == (0, 0)
+    assert rows_of(embed_bm25(spec | {"fields": "multifield"}, [], list, total=0).queries).shape == (0, 0)
 
 
 def test_a_stopped_shard_goes_on_where_it_was(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

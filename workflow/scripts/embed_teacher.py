@@ -1,6 +1,7 @@
 """Embed the queries and one shard of the documents of a collection with a siamese teacher."""
 
 import sys
+from collections.abc import Iterator
 from itertools import islice
 
 from sparsemill.job import Job, main
@@ -11,25 +12,28 @@ def run(job: Job) -> None:
     from sparsemill.quiet import quiet_libraries
 
     quiet_libraries()
-    from sparsemill.data.collection import document_count, read_corpus, read_queries
+    from sparsemill.data.collection import Document, document_count, read_corpus, read_queries
     from sparsemill.teachers.cache import save_joined
     from sparsemill.teachers.embed import embed, embed_bm25
     from sparsemill.teachers.score import shard_bounds
 
     collection = job.input("collection")
     start, end = shard_bounds(document_count(collection), shard=job.spec["shard"], shards=job.spec["shards"])
-    documents = islice(read_corpus(collection), start, end)
+
+    def documents() -> Iterator[Document]:
+        return islice(read_corpus(collection), start, end)
+
     first = job.spec["shard"] == 0
     queries = [query.text for query in read_queries(collection)] if first else []
     if job.spec["kind"] == "bm25":
-        embedded = embed_bm25(job.spec, queries, documents)
+        embedded = embed_bm25(job.spec, queries, documents, total=end - start)
     else:
         from sparsemill.device import chosen_precision
 
         embedded = embed(
             job.spec,
             queries,
-            (document.contents for document in documents),
+            (document.contents for document in documents()),
             label=job.key,
             state=job.own_state(**chosen_precision(job.spec, device=job.spec["device"])),
             model=job.input("model") if "model" in job.inputs else None,

@@ -3,8 +3,9 @@
 The terms, the quantised document lengths and the idf are Lucene's, so scores equal those of `lucene_bm25`.
 """
 
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,18 +63,19 @@ class Bm25Vectors:
 
 
 def build_bm25_vectors(
-    texts: Sequence[str], *, k1: float = 0.9, b: float = 0.4, analyzer: str = "english"
+    texts: Iterable[str], *, total: int, k1: float = 0.9, b: float = 0.4, analyzer: str = "english"
 ) -> Bm25Vectors:
-    """Analyse one field of the documents and weigh its terms.
+    """Analyse one field of the documents and weigh its terms; memory holds 25 bytes for each of a document's terms.
 
     Args:
-        texts: of the field, in the order of the corpus; a text may be empty.
+        texts: of the field, in the order of the corpus, read once; a text may be empty.
+        total: how many there are.
         k1: saturation of term frequency.
         b: strength of length normalisation, 0 to 1.
         analyzer: see `sparsemill.retrieval.lucene_bm25.open_analyzer`.
     """
     splitter, vocabulary = open_analyzer(analyzer), dict[str, int]()
-    terms = (_analyse(splitter, text) for text in track(texts, "bm25 vectors", total=len(texts), unit="doc"))
+    terms = (_analyse(splitter, text) for text in track(texts, "bm25 vectors", total=total, unit="doc"))
     documents = _count(terms, vocabulary, grow=True)
     documents.resize(documents.shape[0], len(vocabulary))
     lengths = np.asarray(documents.sum(axis=1)).ravel().astype(np.int64)
@@ -81,13 +83,16 @@ def build_bm25_vectors(
     frequency = np.bincount(documents.indices, minlength=len(vocabulary))
     idf = np.log1p((having_terms - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
     norms = k1 * (1 - b + b * quantised_length(lengths) / max(lengths.sum() / max(having_terms, 1), 1e-9))
-    documents.data /= documents.data + np.repeat(norms, np.diff(documents.indptr))
-    return Bm25Vectors(vocabulary, documents.astype(np.float32), idf, splitter)
+    divisors = np.repeat(norms, np.diff(documents.indptr))
+    divisors += documents.data
+    documents.data /= divisors
+    documents.data = documents.data.astype(np.float32)
+    return Bm25Vectors(vocabulary, documents, idf, splitter)
 
 
 def _count(texts: Iterable[list[str]], vocabulary: dict[str, int], *, grow: bool) -> Any:
     """CSR [texts, vocabulary] of term counts, float64 when the vocabulary grows with the texts, else float32."""
-    bounds, columns, counts = [0], list[int](), list[int]()
+    bounds, columns, counts = array("q", [0]), array("i"), array("i")
     for terms in texts:
         for term, count in Counter(terms).items():
             column = vocabulary.setdefault(term, len(vocabulary)) if grow else vocabulary.get(term)
@@ -96,7 +101,8 @@ def _count(texts: Iterable[list[str]], vocabulary: dict[str, int], *, grow: bool
                 counts.append(count)
         bounds.append(len(columns))
     data = np.array(counts, dtype=np.float64 if grow else np.float32)
+    del counts
     shape = (len(bounds) - 1, len(vocabulary))
-    matrix = sparse.csr_matrix((data, np.array(columns, dtype=np.int32), np.array(bounds)), shape=shape)
+    matrix = sparse.csr_matrix((data, np.asarray(columns), np.asarray(bounds)), shape=shape)
     matrix.sort_indices()
     return matrix

@@ -40,13 +40,16 @@ class Embedded(NamedTuple):
     device: str
 
 
-def embed_bm25(spec: dict[str, Any], queries: Sequence[str], documents: Iterable[Document]) -> Embedded:
+def embed_bm25(
+    spec: dict[str, Any], queries: Sequence[str], documents: Callable[[], Iterable[Document]], *, total: int
+) -> Embedded:
     """Embed texts with the BM25 that the spec describes; a field's terms are columns of their own.
 
     Args:
         spec: as for `embed`.
         queries: texts.
-        documents: of the whole collection, whose statistics BM25 needs.
+        documents: gives those of the whole collection, whose statistics BM25 needs; called for each field.
+        total: how many there are.
 
     Returns:
         CSR [queries, terms] and [documents, terms], one block each, whose dot products are Lucene's scores.
@@ -55,10 +58,9 @@ def embed_bm25(spec: dict[str, Any], queries: Sequence[str], documents: Iterable
     from sparsemill.retrieval.lucene_bm25 import FIELDS
 
     teacher: Bm25Teacher = _teacher(spec)
-    texts = [FIELDS[teacher.fields](document) for document in documents]
-    names = texts[0] if texts else FIELDS[teacher.fields](Document("", "", ""))
-    build = partial(build_bm25_vectors, k1=teacher.k1, b=teacher.b, analyzer=teacher.analyzer)
-    fields = [build([text[name] for text in texts]) for name in names]
+    texts = FIELDS[teacher.fields]
+    build = partial(build_bm25_vectors, total=total, k1=teacher.k1, b=teacher.b, analyzer=teacher.analyzer)
+    fields = [build(texts(document)[name] for document in documents()) for name in texts(Document("", "", ""))]
     asked = sparse.hstack([field.encode_queries(queries) for field in fields], format="csr")
     return Embedded([asked], [sparse.hstack([field.documents for field in fields], format="csr")], "cpu")
 
