@@ -1,13 +1,16 @@
 """Effectiveness measures: hand numbers, parity with a NumPy nDCG, and what is refused."""
 
 from pathlib import Path
+from typing import Any
 
+import ir_measures
 import numpy as np
 import pytest
 import pytrec_eval
 
 from sparsemill.data.collection import Qrel, Query
 from sparsemill.errors import UserError
+from sparsemill.evaluation import measures
 from sparsemill.evaluation.measures import evaluate, is_ranking_measure, parse_measure
 from sparsemill.retrieval.retriever import retrieve
 from sparsemill.retrieval.runs import Hit, Run
@@ -149,6 +152,25 @@ def test_queries_that_are_documents_do_not_find_themselves() -> None:
     # The runs of teachers and ensembles are cut after the fact, to the same effect.
     whole = {query.id: search([query.text], 4)[0] for query in queries}
     assert dict(remove_self_hits(whole.items(), depth=3, drop=True)) == dropped
+
+
+def test_rankings_of_a_block_of_queries_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a block no query may have a result, or all of them."""
+    run = {f"q{number}": ranked("a", "b", "c") for number in (0, 1, 4)}
+    qrels = [Qrel(f"q{number}", "b", 1) for number in range(6)]
+    whole = evaluate(run, qrels, ["nDCG@10", "MRR@10", "R@1"])
+    assert whole.missing == ["q2", "q3", "q5"]
+    held: list[int] = []
+    calculate = ir_measures.iter_calc
+
+    def counted(wanted: Any, judged: Any, scores: Any) -> Any:
+        held.append(len(scores))
+        return calculate(wanted, judged, scores)
+
+    monkeypatch.setattr(ir_measures, "iter_calc", counted)
+    monkeypatch.setattr(measures, "BLOCK", 2)
+    assert evaluate(run, qrels, ["nDCG@10", "MRR@10", "R@1"]) == whole
+    assert held == [2, 0, 1]
 
 
 def test_map_is_another_name_of_ap() -> None:

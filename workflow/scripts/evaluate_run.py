@@ -16,7 +16,7 @@ def run(job: Job) -> None:
     from sparsemill.data.collection import read_qrels
     from sparsemill.evaluation.measures import MISSING, evaluate
     from sparsemill.files import write_json
-    from sparsemill.retrieval.runs import read_run
+    from sparsemill.retrieval.runs import RunFile
 
     spec, split = job.spec, job.spec["split"]
     qrels = read_qrels(job.input("collection"), split=split)
@@ -24,7 +24,7 @@ def run(job: Job) -> None:
     check_counts(counts, split=split, expected=spec.get("counts", {}))
     check_relevant(qrels, split=split, relevance=spec["relevance"])
     found = evaluate(
-        read_run(job.input("run") / "run.trec"),
+        RunFile(job.input("run") / "run.trec"),
         qrels,
         spec["measures"],
         relevance=spec["relevance"],

@@ -9,7 +9,7 @@ import numpy as np
 
 from sparsemill.data.collection import Qrel
 from sparsemill.errors import UserError
-from sparsemill.retrieval.runs import Hit, Run
+from sparsemill.retrieval.runs import Hit
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,8 @@ _FAMILIES = {
 KNOWN = "nDCG, nDCG@k, MRR, MRR@k, R@k, P@k, AP (or MAP), AP@k, Success@k"
 MISSING = "missing"
 """Beside the measures of a run: judged queries that it has nothing for, where there are any."""
+BLOCK = 512
+"""Queries whose rankings are in memory at once."""
 _NAME = re.compile(r"(?P<family>[A-Za-z]+)(?:@(?P<cutoff>[1-9][0-9]*))?")
 
 
@@ -86,11 +88,13 @@ def parse_measure(name: str, *, relevance: int = 1) -> Any:
     return measure if match["cutoff"] is None else measure @ int(match["cutoff"])
 
 
-def evaluate(run: Run, qrels: Iterable[Qrel], measures: Sequence[str], *, relevance: int = 1) -> Evaluation:
+def evaluate(
+    run: Mapping[str, Sequence[Hit]], qrels: Iterable[Qrel], measures: Sequence[str], *, relevance: int = 1
+) -> Evaluation:
     """Evaluate a run on every judged query, as trec_eval does with `-c`, ties broken as it breaks them.
 
     Args:
-        run: query id -> hits.
+        run: query id -> hits, of which a block of queries is asked for at a time.
         qrels: judgements of one split; their queries are the ones that count, also those with nothing relevant.
         measures: distinct usual names, see `parse_measure`.
         relevance: least judgement that counts as relevant for all measures but nDCG.
@@ -106,15 +110,21 @@ def evaluate(run: Run, qrels: Iterable[Qrel], measures: Sequence[str], *, releva
         # trec_eval takes less than 0 for 0; pytrec_eval crashes where all judgements of a query are less than -1.
         judged.setdefault(qrel.query_id, {})[qrel.doc_id] = max(qrel.relevance, 0)
     _check_overlap(run, judged)
-    scores = {query: trec_eval_order(run[query]) for query in judged if run.get(query)}
-    per_query: dict[str, dict[str, float]] = {query: {} for query in sorted(judged)}
-    for value in ir_measures.iter_calc(list(parsed), judged, scores):
-        per_query[value.query_id][parsed[value.measure]] = float(value.value)
-    per_query = {query: {name: values[name] for name in measures} for query, values in per_query.items()}
+    per_query: dict[str, dict[str, float]] = {}
+    missing: list[str] = []
+    queries = sorted(judged)
+    for start in range(0, len(queries), BLOCK):
+        block = queries[start : start + BLOCK]
+        scores = {query: trec_eval_order(hits) for query in block if (hits := run.get(query))}
+        missing += [query for query in block if query not in scores]
+        values: dict[str, dict[str, float]] = {query: {} for query in block}
+        for value in ir_measures.iter_calc(list(parsed), {query: judged[query] for query in block}, scores):
+            values[value.query_id][parsed[value.measure]] = float(value.value)
+        per_query |= {query: {name: found[name] for name in measures} for query, found in values.items()}
     return Evaluation(
         means={name: sum(values[name] for values in per_query.values()) / len(per_query) for name in measures},
         per_query=per_query,
-        missing=sorted(judged.keys() - scores.keys()),
+        missing=missing,
         unjudged=sorted(run.keys() - judged.keys()),
     )
 
@@ -130,7 +140,7 @@ def trec_eval_order(hits: Sequence[Hit]) -> dict[str, float]:
     return {doc_id: float(len(ranked) - place) for place, (_, doc_id) in enumerate(ranked)}
 
 
-def _check_overlap(run: Run, judged: Mapping[str, Any]) -> None:
+def _check_overlap(run: Mapping[str, Sequence[Hit]], judged: Mapping[str, Any]) -> None:
     if not judged:
         raise UserError("evaluation: there are no judgements in this split")
     if not any(run.get(query) for query in judged):
