@@ -55,6 +55,16 @@ def test_a_shard_takes_the_memory_of_its_own_documents(tmp_path: Path, collectio
     assert peak < 12 * 2**20
 
 
+def test_a_text_is_held_once(tmp_path: Path, collection: Path) -> None:
+    run_shard(tmp_path, collection, 19, 20)
+    tracemalloc.start()
+    ids = run_shard(tmp_path, collection, 0, 1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(ids) == 20_000
+    assert peak < 1.5 * 20_000 * 1000
+
+
 def test_vectors_that_are_not_pruned_are_not_copied(
     tmp_path: Path, collection: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

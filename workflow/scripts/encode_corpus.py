@@ -26,7 +26,10 @@ def run(job: Job) -> None:
     precision = choose_precision(spec["precision"], device=job.device)
     collection = job.input("collection")
     start, end = shard_bounds(document_count(collection), shard=spec["shard"], shards=spec["shards"])
-    shard = list(islice(read_corpus(collection), start, end))
+    ids, texts = [], []
+    for document in islice(read_corpus(collection), start, end):
+        ids.append(document.id)
+        texts.append(document.contents)
     encoder = load_encoder(
         job.input("model"),
         length=spec["encode_length"],
@@ -36,18 +39,18 @@ def run(job: Job) -> None:
     )
     vectors = encode_texts(
         encoder,
-        [document.contents for document in shard],
+        texts,
         task="document",
         length=spec["encode_length"],
         tokens=spec["encode_tokens"],
         precision=precision,
-        progress=Progress(job.key, len(shard), unit="doc"),
+        progress=Progress(job.key, len(texts), unit="doc"),
     )
     if "prune" in spec:  # else a copy of all vectors for nothing
         vectors = prune(vectors, **spec["prune"])
     sparse.save_npz(job.out / "vectors.npz", vectors, compressed=False)
-    (job.out / "ids.txt").write_text("".join(f"{document.id}\n" for document in shard), encoding="utf-8")
-    job.facts.update(documents=len(shard), postings=int(vectors.nnz), precision=precision)
+    (job.out / "ids.txt").write_text("".join(f"{name}\n" for name in ids), encoding="utf-8")
+    job.facts.update(documents=len(ids), postings=int(vectors.nnz), precision=precision)
 
 
 if __name__ == "__main__":
