@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from configs import told
@@ -11,7 +12,8 @@ from configs import told
 from sparsemill.errors import UserError
 from sparsemill.tables import collect
 from sparsemill.tracking.experiment_note import runs_link
-from sparsemill.tracking.names import CIRCUMSTANCES, address, metric_name, metric_names, parameters
+from sparsemill.tracking.input_tags import input_tags, inputs_of
+from sparsemill.tracking.names import CIRCUMSTANCES, TAG_LIMIT, address, metric_name, metric_names, parameters
 from sparsemill.tracking.notes import Link, system_note
 from sparsemill.tracking.points import Point, record_points
 from sparsemill.tracking.store import create_store, open_store, write_store
@@ -24,6 +26,20 @@ def test_a_record_without_a_time_is_of_the_end_of_its_training() -> None:
     assert record_points({"step": 5, "loss": 1.5}, end=9000) == [Point("loss", 1.5, 9000, 5)]
     with pytest.raises(UserError, match=r"bad record.*'time'"):
         record_points({"step": 5, "loss": 1.5})
+
+
+def test_inputs_have_as_many_tags_as_they_need() -> None:
+    inputs = {
+        f"embeddings_gte_0[{number}]": f"embeddings/gte/wikianswers/shard-{number}@{'0' * 16}" for number in range(300)
+    }
+    tags = input_tags(inputs)
+    assert list(tags) == ["inputs", "inputs.2", "inputs.3"]
+    assert max(map(len, tags.values())) <= TAG_LIMIT
+    run = SimpleNamespace(data=SimpleNamespace(tags={"key": "k", **tags}))
+    assert sorted(inputs_of(run)) == sorted(inputs.values())
+    assert input_tags({}) == {"inputs": "{}"}
+    run.data.tags = {"inputs": '{"a": "collections/a@0", "b": "coll... (cut)'}
+    assert inputs_of(run) == []
 
 
 def test_metric_names_are_legal_and_can_be_read_back() -> None:

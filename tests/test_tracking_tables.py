@@ -19,6 +19,8 @@ from tracked import (
 
 from sparsemill.errors import UserError
 from sparsemill.files import write_json
+from sparsemill.tracking import input_tags
+from sparsemill.tracking.names import TAG_LIMIT
 from sparsemill.tracking.publish import publish
 from sparsemill.tracking.retry import due_attempt
 from sparsemill.tracking.source import fetch_evaluations, measured_frame, opened
@@ -134,7 +136,10 @@ def test_tables_from_a_store_that_was_moved_are_those_from_files(
     assert script("test_significance", spec | source, "tests", store=STORE) == 2
 
 
-def test_results_of_other_settings_are_refused(world: World) -> None:
+@pytest.mark.parametrize("room", [TAG_LIMIT, 60])
+def test_results_of_other_settings_are_refused(world: World, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    """Also where one tag has no room for all inputs: a pre-training on thirteen sets has 236."""
+    monkeypatch.setattr(input_tags, "TAG_LIMIT", room)
     folders = world.build()
     publish_all(folders)
     evaluations, made = spec_hashes(folders[2:5]), spec_hashes(folders)

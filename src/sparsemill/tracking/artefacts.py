@@ -15,6 +15,7 @@ import yaml
 from sparsemill import manifest
 from sparsemill.errors import UserError
 from sparsemill.files import canonical_json, read_json, write_json, write_text
+from sparsemill.tracking.input_tags import input_tags
 from sparsemill.tracking.names import (
     ASSUMED,
     CIRCUMSTANCES,
@@ -155,7 +156,6 @@ class Artefact:
             "stage": described["stage"],
             "stage_version": str(described["stage_version"]),
             "spec_hash": described["spec_hash"],
-            "inputs": clip(canonical_json(inputs), TAG_LIMIT),
             "path": self.folder.as_posix(),
             "created": described["created"],
             "git_commit": described["git_commit"],
@@ -171,7 +171,7 @@ class Artefact:
             # `MlflowClient.load_table` and the pages find tables by this tag.
             tags["mlflow.loggedArtifacts"] = canonical_json([{"path": TABLE, "type": "table"}])
         marks = {f"{ASSUMED}{name}": clip(text, TAG_LIMIT) for name, text in self.assumed.items()}
-        return tags | marks | self._place(spec)
+        return tags | input_tags(inputs) | marks | self._place(spec)
 
     def _place(self, spec: dict[str, Any]) -> dict[str, str]:
         """Tags of an artefact of one system, or of a measured one; the spec has the last word, the key fills in."""

@@ -1,6 +1,5 @@
 """The runs that an MLflow experiment already holds, and how single runs are written."""
 
-import json
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, TypeVar
 
+from sparsemill.tracking.input_tags import inputs_of
 from sparsemill.tracking.points import Point
 from sparsemill.tracking.store import Store
 
@@ -91,15 +91,6 @@ def write_batch(
     )
     for some_metrics, some_params, some_tags in parts:
         store.client.log_batch(run_id, metrics=some_metrics, params=some_params, tags=some_tags)
-
-
-def inputs_of(run: Any) -> list[str]:
-    """`KEY@CONTENT` of what a run's artefact was made from; nothing where MLflow's limit cut the list."""
-    try:
-        inputs: list[str] = list(json.loads(run.data.tags.get("inputs", "{}")).values())
-    except ValueError:
-        return []
-    return inputs
 
 
 def outdated(run: Any, complete: Mapping[str, Any], known: dict[str, bool]) -> bool:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from sparsemill import manifest
 from sparsemill.errors import UserError
 from sparsemill.tables.tidy import to_frame
+from sparsemill.tracking.input_tags import inputs_of
 from sparsemill.tracking.names import SHARED
 from sparsemill.tracking.read import records
-from sparsemill.tracking.runs import Index, inputs_of, search
+from sparsemill.tracking.runs import Index, search
 from sparsemill.tracking.store import NAME, Store, failure, fetch, open_store
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def measured_runs(
 
 
 def _by_content(runs: list[Any]) -> dict[str, Any]:
-    """`KEY@CONTENT` -> its run, superseded ones too, as the tag `inputs` says it."""
+    """`KEY@CONTENT` -> its run, superseded ones too, as the tags `inputs` say it."""
     return {f"{run.data.tags['key']}@{run.data.tags.get('content')}": run for run in runs if "key" in run.data.tags}
 
 
