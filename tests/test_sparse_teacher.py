@@ -57,6 +57,22 @@ def test_vectors_by_definition(folder: Path, representation: str, activation: st
     assert np.allclose(rows(found), expected, atol=1e-4)
 
 
+def test_only_what_is_not_zero_leaves_the_device(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    brought: list[int] = []
+    numpy = torch.Tensor.numpy
+
+    def counted(tensor: torch.Tensor, **options: Any) -> Any:
+        brought.append(tensor.dim())
+        return numpy(tensor, **options)
+
+    encoder = SpladeEncoder(teacher(folder), device="cpu")
+    monkeypatch.setattr(torch.Tensor, "numpy", counted)
+    found = encoder.encode_documents(texts(5), label="test")
+    monkeypatch.undo()
+    assert set(brought) == {1}
+    assert found.nnz
+
+
 def test_special_tokens_are_kept_unless_told(folder: Path) -> None:
     special = [TOKENS.index(token) for token in SPECIAL]
     kept, zeroed = (encode(teacher(folder, special_tokens=key), texts(4)) for key in ("keep", "zero"))

@@ -20,6 +20,7 @@ from sparsemill.ahead import ahead
 from sparsemill.device import multiplies_bf16
 from sparsemill.malloc import give_back_freed_memory
 from sparsemill.models.buffers import refill_buffers
+from sparsemill.models.csr_rows import csr_rows
 from sparsemill.models.encoder import check_length
 from sparsemill.models.head import attach_head, use_bf16_weights, use_screened_logits
 from sparsemill.models.ready_batches import Batch, ready_batches
@@ -66,14 +67,6 @@ def load_encoder(
     return encoder
 
 
-def _rows(vectors: torch.Tensor) -> sparse.csr_matrix:
-    """[batch, vocabulary] dense to CSR, on whatever device the vectors are."""
-    rows, columns = vectors.nonzero(as_tuple=True)
-    values = vectors[rows, columns].cpu().numpy()
-    pointers = np.concatenate([[0], np.cumsum(vectors.count_nonzero(1).cpu().numpy())])
-    return sparse.csr_matrix((values, columns.int().cpu().numpy(), pointers), shape=tuple(vectors.shape))
-
-
 @cache
 def _gpu_streams() -> tuple[list[Any], Any]:
     """The same ones for every call: torch hands out 32 by turns, and keeps the memory that each has freed for it."""
@@ -116,7 +109,7 @@ def encode_batches(
         if taking is not None:
             taking.wait_event(done)
         with torch.cuda.stream(taking):
-            return rows, _rows(vectors)
+            return rows, csr_rows(vectors)
 
     for number, (rows, lengths, features) in enumerate(ahead(batches, depth=2)):
         lane = lanes[number % len(lanes)]

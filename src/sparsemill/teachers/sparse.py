@@ -13,6 +13,7 @@ from sparsemill.errors import UserError
 from sparsemill.models.activation import activate
 from sparsemill.models.batches import token_batches
 from sparsemill.models.buffers import refill_buffers
+from sparsemill.models.csr_rows import csr_rows
 from sparsemill.models.formats import check_pooling, read_format
 from sparsemill.models.max_logits import max_logits
 from sparsemill.models.products import use_fast_linear
@@ -83,7 +84,7 @@ class SpladeEncoder:
         parts: list[Any] = []
         for rows in token_batches([len(ids) for ids in encoded], tokens=self.spec.tokens_per_batch):
             batch = self.tokenizer.pad({"input_ids": [encoded[row] for row in rows]}, return_tensors="pt")
-            parts.append(sparse.csr_matrix(self._pool(batch.to(self.device)).cpu().numpy()))
+            parts.append(csr_rows(self._pool(batch.to(self.device))))
             order.extend(rows)
             progress.advance(len(rows))
         stacked = sparse.vstack(parts, format="csr", dtype=np.float32)[np.argsort(np.array(order))]
