@@ -89,6 +89,22 @@ def test_the_run_of_a_miner_is_that_of_the_system_over_training_queries(self_min
     assert specs.search_training(self_mined, "both", "minilm")["stage_version"] == specs.VERSIONS["search_dense"]
 
 
+def test_miners_may_search_with_another_engine_than_tables() -> None:
+    """All but BM25, which Lucene searches, and what searches in two phases."""
+    two = {"extends": "doc-distill", "two_phase": {}}
+    sets = {"mined": SELF_MINED, "both": {"extends": "pydocs", "miners": ["bm25", "two", "minilm"]}}
+    chosen = load(mining_engine="exact", engine="lucene", training_sets=sets, experiments={"two": two})
+    study = load(engine="lucene", training_sets=sets, experiments={"two": two})
+    assert specs.miner_engine(chosen, "doc-distill") == "exact"
+    assert specs.miner_engine(study, "doc-distill") == "lucene"
+    assert specs.system_engine(chosen, "doc-distill") == "lucene"
+    for miner in ("bm25", "two"):
+        assert specs.search_training(chosen, "both", miner) == specs.search_training(study, "both", miner)
+    assert edges.upstream(chosen, "mining/mined/doc-distill")["index"] == [
+        "indexes/doc-distill/seed-0/pydocs-train/exact"
+    ]
+
+
 def test_windows_reach_as_deep_as_they_draw() -> None:
     windows = [{"top": 50, "keep": 50}, {"top": 1000, "keep": 50}]
     study = load(training_sets={"x": {"extends": "pydocs", "windows": windows}})

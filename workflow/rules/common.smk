@@ -117,6 +117,11 @@ def query_gpus(wildcards):
     return GPUS if chosen is not None and chosen.siamese else 0
 
 
+def mining_threads(wildcards):
+    """Threads of a miner; only the exact engine shares queries among several, and a demo has other jobs for them."""
+    return 8 if study.scale != "demo" and specs.miner_engine(study, wildcards.miner) == "exact" else 1
+
+
 def path(key):
     """Folder or file below the results folder."""
     return str(RESULTS / key)

@@ -14,7 +14,7 @@ rule search_training:
         miner=anyof(sparse_systems),
     conda:
         "../../envs/lucene.yaml"
-    threads: 1
+    threads: mining_threads
     resources:
         gpu=query_gpus,
         mem_mb=4000,

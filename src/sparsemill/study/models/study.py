@@ -94,6 +94,11 @@ class Study(Model):
     check_engine: Name = Field(
         default="lucene", description="second engine, compared with the first: as `engine`, or none"
     )
+    mining_engine: Literal["", "exact", "lucene", "seismic"] = Field(
+        default="",
+        description="engine with which experiments and released checkpoints mine (empty: as `engine`, or exact where "
+        "that is a cluster); above demo scale exact shares the queries among eight threads",
+    )
     seismic_engine: Annotated[Seismic, LATER] = Field(default=Seismic(), description="of the engine seismic")
     depth: Positive = Field(default=1000, description="documents kept per query in a run")
     tables_source: Annotated[Literal["files", "mlflow"], LATER] = Field(

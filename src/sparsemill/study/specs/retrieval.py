@@ -14,6 +14,7 @@ from sparsemill.study.specs.base import (
     Spec,
     dump,
     identity,
+    in_two_phases,
     retrievers,
     score_file,
     system_engine,
@@ -128,11 +129,12 @@ def miner_variant(study: Study, miner: str) -> str:
 
 
 def miner_engine(study: Study, miner: str) -> str:
-    """The engine that a miner searches with: the tables', or the exact one where that is a cluster.
+    """The engine that a miner searches with: `mining_engine`, or else that of tables.
 
-    So no training waits for a cluster, or is done anew because of one.
+    The exact one where that is a cluster: no training waits for a cluster, or is done anew because of one.
     """
-    engine = system_engine(study, miner)
+    chosen = system_kind(study, miner) in ("experiment", "released") and not in_two_phases(study, miner)
+    engine = (chosen and study.mining_engine) or system_engine(study, miner)
     return "exact" if engine in study.engines else engine
 
 
