@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sparsemill.study.gpu import sees_gpu
+from sparsemill.errors import UserError
+from sparsemill.study.gpu import check_device, sees_gpu
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,13 @@ def test_a_gpu_is_there_and_not_hidden(
     for name in files:
         (tmp_path / name).touch()
     assert sees_gpu(tmp_path) == expected
+
+
+def test_cuda_is_refused_where_it_is_wanted_and_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparsemill.study.gpu.sees_gpu", lambda: False)
+    for device, wanted in (("auto", True), ("cpu", True), ("cuda", False)):
+        check_device(device, wanted=wanted)
+    with pytest.raises(UserError, match=r"^config: device: cuda was asked for, but there is no GPU here; use"):
+        check_device("cuda", wanted=True)
+    monkeypatch.setattr("sparsemill.study.gpu.sees_gpu", lambda: True)
+    check_device("cuda", wanted=True)

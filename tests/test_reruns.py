@@ -42,6 +42,17 @@ def test_the_number_of_processes_trains_nothing_again(checkout: Path) -> None:
     assert planned(checkout, "--set-resources", "finetune:processes=2") == {}
 
 
+def test_a_device_that_is_not_here_costs_no_result(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that fails has lost its output before, and what is made from it would be trained again."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--config", "device=cuda"]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "error: config: device: cuda was asked for, but there is no GPU here" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert planned(checkout) == {}
+
+
 def test_reordered_keys_and_floats_run_nothing(checkout: Path) -> None:
     for path in checkout.glob("config/*/*.yaml"):
         path.write_text(yaml.safe_dump(turned(yaml.safe_load(path.read_text())), sort_keys=False))

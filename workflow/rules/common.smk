@@ -56,6 +56,8 @@ except UserError as error:
 onstart:
     try:  # a dry run shows the plan without them
         revisions.check_revisions(study)
+        here = workflow.dag.needrun_jobs() if workflow.local_exec else ()
+        gpu.check_device(study.device, wanted=any("gpu" in job.resources.keys() for job in here))
     except UserError as error:
         sys.exit(f"error: {error}")
     # Snakemake limits how many jobs start in a second by looking at all ready ones again a second after each look, for
