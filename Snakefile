@@ -2,7 +2,8 @@
 #
 #   snakemake --cores all                              the embedded demo
 #   snakemake --cores all --configfile my_study.yaml   your experiments
-#   snakemake -n --quiet host                          what would run, and why
+#   snakemake -n                                       how much would run
+#   snakemake -n --quiet host                          each job, and why
 from snakemake.utils import min_version
 
 min_version("9.0")
