@@ -105,6 +105,13 @@ def test_where_nothing_could_be_compared_no_test_is_told() -> None:
     assert found.legend == ["Mean ± sample standard deviation over 2 seeds."]
 
 
+def test_a_legend_of_no_marks_says_so() -> None:
+    """A reader would take `ᵃ better than BM25` alone for a result."""
+    tests = TESTS | {"pairs": [pair | {"significant": False} for pair in TESTS["pairs"]]}
+    legend = layout(TABLE, FRAME, tests, engines=ENGINES).legend[0]
+    assert legend.endswith("Holm over 3 comparisons, p < 0.05; no difference is significant.")
+
+
 def test_too_many_baselines_are_refused() -> None:
     rows = [Row(system="x", compare=[f"b{number}" for number in range(26)])]
     with pytest.raises(UserError, match="26 systems"):

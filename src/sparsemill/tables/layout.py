@@ -247,8 +247,11 @@ def _legend(table: Table, letters: Mapping[str, str], significance: Mapping[str,
     count = len(significance["pairs"])
     correction = f"Holm over {count} comparisons" if count != 1 else "1 comparison"
     legend = [f"{better}: {test} on {significance['measure']}, {correction}, p < {significance['alpha']:g}"]
-    if any(pair["significant"] and pair["mean_difference"] < 0 for pair in significance["pairs"]):
+    marked = [pair for pair in significance["pairs"] if pair["significant"]]
+    if any(pair["mean_difference"] < 0 for pair in marked):
         legend[0] += "; ↓ marks worse"
+    elif not marked:
+        legend[0] += "; no difference is significant"
     return [f"{legend[0]}."]
 
 
