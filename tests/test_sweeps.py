@@ -42,6 +42,7 @@ def test_table_and_figure_of_a_sweep() -> None:
     assert [row.label for row in table.rows] == ["", "temperature-1", "temperature-2"]
     assert [row.compare for row in table.rows] == [[], ["ours"], ["ours"]]
     assert [column.measure for column in table.columns] == ["AP", "nDCG@10", "MRR@10", "FLOPS", "tokens/doc"]
+    assert [column.digits for column in table.columns] == [3, 3, 3, 3, 1]
     assert table.test_measure == study.figures["sweep-ours"].y == "AP"
     assert study.figures["sweep-ours"].systems == [row.system for row in table.rows]
 

@@ -59,7 +59,8 @@ def _table(name: str, sweep: Sweep, members: list[str], measures: list[str]) -> 
         "caption": f"Sweep {name}: one row per point of the grid, against {sweep.base}.",
         "rows": [{"system": sweep.base}, *rows],
         "columns": [
-            {"measure": measure, "collection": sweep.collection} for measure in (*measures, "FLOPS", "tokens/doc")
+            *({"measure": measure, "collection": sweep.collection} for measure in (*measures, "FLOPS")),
+            {"measure": "tokens/doc", "collection": sweep.collection, "digits": 1},
         ],
         "test_measure": measures[0],
     }
