@@ -16,6 +16,7 @@ from sparsemill.retrieval.ir_metadata import GOAL
 from sparsemill.study import check, edges, gpu, launch, mirror, missing, outside, pages, plan, revisions, specs, targets
 from sparsemill.study.goal import research_goal
 from sparsemill.study.load import SECTIONS, chosen_scale, load_study
+from sparsemill.study.unused import unused_experiments
 from sparsemill.study.yaml_files import all_expected, check_config_files, check_overlays
 
 # Jobs use this interpreter and this checkout, also inside conda environments.
@@ -49,6 +50,10 @@ try:
     if study.missing == "show":
         overlays = [Path(os.path.relpath(file)) for file in workflow.config_settings.configfiles]
         study = missing.made_only(study, lambda key: Path(study.results, key, "manifest.json").exists(), overlays)
+    elif workflow.is_main_process:
+        for name in unused_experiments(study, config.get("experiments", {})):
+            told = "nothing that is shown needs it, so it runs only as a target; give it a row in a table"
+            print(f"note: experiments.{name}: {told}", file=sys.stderr)
 except UserError as error:
     sys.exit(f"error: {error}")
 
