@@ -94,6 +94,17 @@ def test_axes_by_hand() -> None:
     assert measure_axis("m", [None]).heights == [None]
 
 
+def test_no_line_runs_through_the_values_at_the_ends_of_axes() -> None:
+    text = page(
+        "s", {name: name for name in "abc"}, [key_axis("k", [1, 2, 3])], [measure_axis("m", [0.1, 0.3, 0.2])], lead=""
+    )
+    ticks = re.findall(r'class="tick" x="(\d+)" y="([\d.]+)"[^>]*>([^<]+)', text)
+    assert ticks == [
+        *(("90", "414.0", "1"), ("97", "230.0", "2"), ("90", "48.0", "3")),
+        *(("260", "414.0", "0.1"), ("260", "48.0", "0.3")),
+    ]
+
+
 def test_the_page_has_a_line_for_each_point_and_needs_no_network() -> None:
     keys = [key_axis("lambda <d>", [0.1, 1])]
     measures = [measure_axis("nDCG@10", [0.5, 0.75]), measure_axis("FLOPS", [None, 2.0])]

@@ -89,11 +89,16 @@ def _axis(place: int, axis: Axis) -> str:
     return (
         f'<line class="axis" x1="{x}" x2="{x}" y1="{_TOP}" y2="{_TOP + _HEIGHT}"/>'
         f'<text class="name" x="{x}" y="{_TOP - 34}" text-anchor="middle">{escape(axis.title)}</text>'
-        + "".join(
-            f'<text class="tick" x="{x + 7}" y="{_y(height) + 4}">{escape(text)}</text>'
-            for height, text in ticks.items()
-        )
+        + "".join(_tick(x, height, text) for height, text in ticks.items())
     )
+
+
+def _tick(x: int, height: float, text: str) -> str:
+    """A value beside its axis; above or below it at its ends, where many lines would run level through the text."""
+    if 0 < height < 1:
+        return f'<text class="tick" x="{x + 7}" y="{_y(height) + 4}">{escape(text)}</text>'
+    y = _y(height) + (-8 if height else 18)
+    return f'<text class="tick" x="{x}" y="{y}" text-anchor="middle">{escape(text)}</text>'
 
 
 def _line(number: int, name: str, axes: Sequence[Axis], colour: Axis) -> str:

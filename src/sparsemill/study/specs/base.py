@@ -45,7 +45,7 @@ VERSIONS = {
     "plot_figure": 2,
     "check_expected": 2,
     "collection_page": 4,
-    "sweep_page": 1,
+    "sweep_page": 2,
     "report_pages": 3,
     "explain_queries": 4,
     "mlflow_init": 1,
