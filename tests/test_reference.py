@@ -55,6 +55,11 @@ def test_check_finds_what_is_out_of_date_and_writing_mends_it(
     assert reference.main(["--check"]) == 1
 
 
+def test_values_are_written_as_in_yaml() -> None:
+    assert "· `false` · `true` |" in reference.readme()
+    assert not re.search("`(True|False|None)`", reference.readme())
+
+
 @pytest.mark.parametrize("model", CONFIG_MODELS, ids=lambda model: model.__name__)
 def test_every_key_is_explained(model: type[Model]) -> None:
     page = reference.readme()

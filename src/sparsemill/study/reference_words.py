@@ -44,7 +44,7 @@ def type_text(node: Schema, titles: dict[str, str]) -> str:  # noqa: PLR0911  (o
     if options := node.get("anyOf"):
         return " or ".join(type_text(option, titles) for option in options)
     if "enum" in node:
-        return " · ".join(f"`{value}`" for value in node["enum"])
+        return " · ".join(_code(value) for value in node["enum"])
     if models := references(node):
         return f"mapping: {link(titles[models[0]])}"
     match node.get("type"):
@@ -71,4 +71,8 @@ def default_text(node: Schema) -> str:
         return "its defaults"
     if node["default"] == "":
         return "empty"
-    return f"`{json.dumps(node['default'], ensure_ascii=False)}`".replace('"', "")
+    return _code(node["default"])
+
+
+def _code(value: Any) -> str:
+    return f"`{json.dumps(value, ensure_ascii=False)}`".replace('"', "")
