@@ -75,7 +75,10 @@ class Study(Model):
         description="sweeps to run, by name (`config/sweeps/` or `sweeps`), or one sweep as a mapping: keys to values, "
         "with `base` and `collection` where they are not the defaults",
     )
-    device: Device = Field(default="auto", description="auto: CUDA where there is a GPU, else the CPU")
+    device: Device = Field(
+        default="auto",
+        description="auto: CUDA where there is a GPU, else the CPU; another value makes anew what it computed",
+    )
     shards: Positive = Field(default=1, description="parts into which encoding and scoring are cut")
     encode_tokens: Positive = Field(
         default=4096, description="padded tokens in one encoding batch; a large GPU wants 65536"
