@@ -124,7 +124,7 @@ def test_the_kernel_computes_no_sum(section: str) -> None:
         ({"experiments": {"x": 3}}, "config: experiments.x: expected a mapping, got 3"),
         ({"experiments": [1]}, "config: experiments: expected a mapping of names"),
         ({"expected": {"a": 1}}, "config: expected: expected a list"),
-        ({"presets": "demo"}, "config: presets: expected a list of names, got 'demo'"),
+        ({"presets": "demo"}, "config: presets: expected a list of names, got 'demo'; write [demo]"),
         ({"results": None}, "config: results: "),
         (
             {"ensembles": {"x": {"teachers": ["bm25"], "weights": [1, 2]}}},

@@ -2,6 +2,12 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
+
+
+def listed(value: Any) -> str:
+    """What to write instead of a value that should be a list of names; nothing for one that is no name either."""
+    return f"; write [{value}]" if isinstance(value, str) else ""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

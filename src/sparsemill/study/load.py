@@ -11,7 +11,7 @@ from sparsemill.errors import UserError
 from sparsemill.study.check import check_references
 from sparsemill.study.derived import Resolve
 from sparsemill.study.explain import explain
-from sparsemill.study.hints import nearest
+from sparsemill.study.hints import listed, nearest
 from sparsemill.study.judged import check_judged
 from sparsemill.study.limits import check_limits
 from sparsemill.study.models import Scale, Study
@@ -58,7 +58,7 @@ def _with_bases(chosen: Iterable[Any], available: dict[str, Path], where: str) -
 def _preset_files(config: dict[str, Any], root: Path) -> list[Path]:
     presets = config.get("presets", Study().presets)
     if not isinstance(presets, list):
-        raise UserError(f"config: presets: expected a list of names, got {presets!r}")
+        raise UserError(f"config: presets: expected a list of names, got {presets!r}{listed(presets)}")
     available = {path.stem: path for path in sorted((root / "papers").glob("*.yaml"))}
     shared = [path for folder in ("registry", "sweeps", "expected") for path in sorted((root / folder).glob("*.yaml"))]
     return shared + _with_bases(presets, available, "config")

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from sparsemill.errors import UserError
 from sparsemill.study.derived import Deriver, Resolve, Settings, check_length, labels, share_models
 from sparsemill.study.explain import explain
-from sparsemill.study.hints import nearest
+from sparsemill.study.hints import listed, nearest
 from sparsemill.study.models import Figure, Study, Sweep
 from sparsemill.study.sweep_keys import ENSEMBLE, grid_of, plain_value, short_keys
 
@@ -94,7 +94,8 @@ def _chosen(merged: dict[str, Any]) -> dict[str, Sweep]:
         name = str(chosen.get("base", Sweep.model_fields["base"].default))
         chosen, sweeps = [name], {name: _written_in_full(chosen)}
     if not isinstance(chosen, list):
-        raise UserError(f"config: sweep: expected a list of names, or a mapping of keys to values, got {chosen!r}")
+        told = f"expected a list of names, or a mapping of keys to values, got {chosen!r}{listed(chosen)}"
+        raise UserError(f"config: sweep: {told}")
     found = {}
     for name in map(str, chosen):
         if name not in sweeps:
