@@ -22,7 +22,8 @@ def test_figures_of_sweeps_that_make_no_sense() -> None:
     [
         (
             "lambda-idf",
-            "config: sweep: expected a list of names, or a mapping of keys to values, got 'lambda-idf'; write [lambda-idf]",
+            "config: sweep: expected a list of names, or a mapping of keys to values, got 'lambda-idf'; "
+            "write [lambda-idf]",
         ),
         (["lambda-idff"], "config: sweep: no sweep 'lambda-idff'; did you mean 'lambda-idf'?"),
         ({"base": "ours", "collection": "pydocs"}, "config: sweeps.ours.grid: Field required"),
