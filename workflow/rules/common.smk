@@ -76,6 +76,7 @@ os.environ.update({GOAL: canonical_json(research_goal(study))})
 # Training streams to the store if there is one. No input either: a store that was deleted must train nothing again, nor
 # cost a stopped training its checkpoints.
 os.environ.update(SPARSEMILL_STORE=str(RESULTS / "store") if study.tracking.live else "")
+LARGER = 1 if study.scale == "demo" else 8  # memory of what holds a collection's ids, or a shard of it
 COMMANDS = Path(".snakemake", "sparsemill")  # parts of commands that a shell would not take
 GPUS = int(study.device != "cpu" and gpu.sees_gpu())
 ENCODING_THREADS = 8 if GPUS else 1  # a GPU encodes what several cores tokenise

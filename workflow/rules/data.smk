@@ -16,7 +16,7 @@ rule fetch_collection:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=2000 * LARGER,
     params:
         inputs=inputs("collections/{collection}"),
         out=out("collections/{collection}"),

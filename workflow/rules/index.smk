@@ -18,7 +18,7 @@ rule encode_corpus:
     threads: ENCODING_THREADS
     resources:
         gpu=GPUS,
-        mem_mb=4000,
+        mem_mb=4000 * LARGER,
     params:
         inputs=inputs("vectors/{system}/{variant}/{collection}/shard-{shard}"),
         out=out("vectors/{system}/{variant}/{collection}/shard-{shard}"),

@@ -171,7 +171,7 @@ rule embed_teacher:
     threads: ENCODING_THREADS
     resources:
         gpu=GPUS,
-        mem_mb=4000,
+        mem_mb=4000 * LARGER,
     params:
         inputs=inputs("embeddings/{teacher}/{collection}/shard-{shard}"),
         out=out("embeddings/{teacher}/{collection}/shard-{shard}"),
