@@ -51,7 +51,7 @@ try:
         overlays = [Path(os.path.relpath(file)) for file in workflow.config_settings.configfiles]
         study = missing.made_only(study, lambda key: Path(study.results, key, "manifest.json").exists(), overlays)
     elif workflow.is_main_process:
-        for name in unused_experiments(study, config.get("experiments", {})):
+        for name in unused_experiments(study, config.get("experiments") or {}):
             told = "nothing that is shown needs it, so it runs only as a target; give it a row in a table"
             print(f"note: experiments.{name}: {told}", file=sys.stderr)
 except UserError as error:
