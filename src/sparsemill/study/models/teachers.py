@@ -63,7 +63,11 @@ class SparseTeacher(Model):
         description="where its files come from: a masked language model, or a sentence-transformers folder with "
         "`SpladePooling`",
     )
-    experiment: Name | None = Field(default=None, description="an experiment of this study, in place of `weights`")
+    experiment: Name | None = Field(
+        default=None,
+        description="an experiment of this study, in place of `weights`: queries as in its own searches but for "
+        "`retrieval_idf`, documents without `prune`",
+    )
     seed: int = Field(default=0, ge=0, description="which of the experiment's models")
     representation: Literal["max", "sum"] = Field(
         default="max", description="over the tokens of a text, for `weights`; a folder's `SpladePooling` must agree"
