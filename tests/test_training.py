@@ -67,7 +67,9 @@ def test_a_step_that_fp16_skips_has_no_share_in_the_mean_of_norms(
     inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     norms = iter([2.0, None, None, None, 3.0, 5.0, None, 1.0])
-    monkeypatch.setattr(Trainer, "_get_grad_norm", lambda self, *rest: setattr(self.loss, "gradient_norm", next(norms)))
+    monkeypatch.setattr(
+        Trainer, "_get_grad_norm", lambda self, model, grad_norm=None: setattr(self.loss, "gradient_norm", next(norms))
+    )
     _, found = run(inputs, tmp_path)
     assert [record.get("gradient_norm") for record in found] == [2.0, None, 4.0, 1.0]
 
