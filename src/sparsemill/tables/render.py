@@ -193,17 +193,18 @@ caption{caption-side:top;text-align:left;font-weight:600;padding:0 0 .6rem}
 th,td{padding:.4rem .5rem;text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 th:first-child,td:first-child,th[scope=row]{text-align:left}
 th[scope=row]{font-weight:400;white-space:normal;min-width:11rem}
+th[scope=row],thead tr:first-child th:first-child{position:sticky;left:0;background:#fff}
 thead th{font-weight:600;vertical-align:bottom}
 thead tr:last-child th{border-bottom:1px solid #1b1f24}
 thead th.group{text-align:center;border-bottom:1px solid #b6bec8}
 tbody tr+tr>*{border-top:1px solid #e7eaee}
-tbody tr:hover{background:#f5f8fb}
 .note{color:#59636e;font-size:.87em}
 .std{color:#59636e;font-size:.85em}
 td.none{color:#8a939d}
 .published{color:#59636e;font-size:.85em}
 td.cited{color:#59636e;font-style:italic}
 tr.cited>*{background:#fafbfc}
+tbody tr:hover>*{background:#f5f8fb}
 sup{line-height:0;font-size:.72em;color:#0a58a8;padding-left:.1em}
 sup.worse{color:#b3261e}
 .legend{color:#424a53;font-size:.87em;margin:.6rem 0 0}
