@@ -143,8 +143,6 @@ def test_markdown(table: Layout) -> None:
         ("~0.6", "~0.6"),
         ("R&amp;D & R", r"R\&amp;D & R"),
         ("$x$", r"\$x\$"),
-        ("# x-y", r"\# x-y"),
-        ("- x", r"\- x"),
         ("a\\|b", r"a\\\|b"),
     ],
 )
@@ -154,6 +152,15 @@ def test_markdown_means_nothing_by_a_text(label: str, written: str, table: Layou
     assert found[0] == f"**{written}**"
     assert found[4].startswith(f"| {written} |")
     assert found[6] == written
+
+
+@pytest.mark.parametrize("text", ["# x-y", "- x", "+ x", "= x"])
+def test_what_begins_a_list_or_a_heading_does_so_at_the_start_of_a_line_alone(text: str, table: Layout) -> None:
+    lines = [table.lines[0]._replace(label=text)]
+    found = markdown(table._replace(caption=text, lines=lines, legend=[text])).splitlines()
+    assert found[0] == f"**{text}**"
+    assert found[4].startswith(f"| {text} |")
+    assert found[6] == f"\\{text}"
 
 
 def test_csv_keeps_unrounded_values(table: Layout) -> None:

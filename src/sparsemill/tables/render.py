@@ -31,16 +31,21 @@ def markdown(table: Layout) -> str:
     lines = [f"**{_md(table.caption)}**", "", _md_row(["System", *map(_md, titles)])]
     lines += [_md_row([":---", *("---:" for _ in titles)]), *map(_md_row, rows)]
     if table.legend:
-        lines += ["", *(f"{_md(sentence)}  " for sentence in table.legend)]
+        lines += ["", *(f"{_md_line(sentence)}  " for sentence in table.legend)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-# Markup, the end of a strikethrough, entities, and what begins a heading or a list.
-_MD = re.compile(r"[\\|*_<>`\[\]$]|(?<=\S)~|&(?=#?\w+;)|^[#+=-]")
+# Markup, the end of a strikethrough, and entities.
+_MD = re.compile(r"[\\|*_<>`\[\]$]|(?<=\S)~|&(?=#?\w+;)")
 
 
 def _md(text: str) -> str:
     return _MD.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def _md_line(text: str) -> str:
+    """A text at the start of a line, where some characters begin a heading or a list."""
+    return re.sub(r"^(?=[#+=-])", r"\\", _md(text))
 
 
 def _md_row(cells: Sequence[str]) -> str:
