@@ -45,22 +45,24 @@ def collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_a_shard_takes_the_memory_of_its_own_documents(tmp_path: Path, collection: Path) -> None:
+def traced_shard(tmp_path: Path, collection: Path, shard: int, shards: int) -> tuple[list[str], int]:
+    """Ids of the shard, and the peak of the memory that Python took, without what the first run imports."""
     run_shard(tmp_path, collection, 19, 20)
     tracemalloc.start()
-    ids = run_shard(tmp_path, collection, 18, 20)
+    ids = run_shard(tmp_path, collection, shard, shards)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
+    return ids, peak
+
+
+def test_a_shard_takes_the_memory_of_its_own_documents(tmp_path: Path, collection: Path) -> None:
+    ids, peak = traced_shard(tmp_path, collection, 18, 20)
     assert ids == [f"d{number}" for number in range(18_000, 19_000)]
     assert peak < 12 * 2**20
 
 
 def test_a_text_is_held_once(tmp_path: Path, collection: Path) -> None:
-    run_shard(tmp_path, collection, 19, 20)
-    tracemalloc.start()
-    ids = run_shard(tmp_path, collection, 0, 1)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    ids, peak = traced_shard(tmp_path, collection, 0, 1)
     assert len(ids) == 20_000
     assert peak < 1.5 * 20_000 * 1000
 
@@ -70,11 +72,7 @@ def test_vectors_that_are_not_pruned_are_not_copied(
 ) -> None:
     vectors = sparse.random(1000, 10_000, density=0.2, format="csr", dtype=np.float32, rng=np.random.default_rng(0))
     monkeypatch.setattr(encode, "encode_texts", lambda *_, **__: vectors)
-    run_shard(tmp_path, collection, 19, 20)
-    tracemalloc.start()
-    run_shard(tmp_path, collection, 18, 20)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    _, peak = traced_shard(tmp_path, collection, 18, 20)
     assert peak < 8 * vectors.nnz
 
 
