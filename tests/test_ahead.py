@@ -46,17 +46,19 @@ def test_an_error_is_raised_at_its_place() -> None:
 
 def test_nothing_is_begun_after_the_end() -> None:
     begun: list[int] = []
-    goes_on = threading.Event()
+    second, goes_on = threading.Event(), threading.Event()
 
     def items() -> Iterator[int]:
         for number in range(100):
             begun.append(number)
             if number == 1:
+                second.set()
                 goes_on.wait()
             yield number
 
     found = ahead(items(), depth=20)
     assert next(found) == 0
+    assert second.wait(60)
     threading.Timer(1, goes_on.set).start()
     found.close()
     assert begun == [0, 1]
