@@ -3,9 +3,6 @@
 Without a GPU the Triton kernels run in Triton's interpreter (`conftest.py` asks for it).
 """
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -61,22 +58,6 @@ def fixed_order() -> Iterator[None]:
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(before)
-
-
-def test_packs_are_neighbours_that_fit_in_a_tile() -> None:
-    assert triton._packs([30, 30, 5, 64, 200, 1, 63, 1], tokens=64) == [0, 2, 3, 4, 5, 7, 8]
-    assert triton._packs([200], tokens=64) == [0, 1]
-
-
-@pytest.mark.parametrize(("width", "start", "copied"), [(64, 0, False), (64, 1, True), (70, 0, True)])
-def test_a_matrix_is_copied_only_where_its_rows_start_elsewhere_than_tiles_can(
-    width: int, start: int, copied: bool
-) -> None:
-    matrix = torch.arange(1 + 3 * width, dtype=torch.float32, device=DEVICE)[start : start + 3 * width].view(3, width)
-    found = triton._described(matrix, 64, 32).base
-    assert (found.data_ptr() != matrix.data_ptr()) == copied
-    assert torch.equal(found[:, :width], matrix)
-    assert found.stride(0) % 4 == found.data_ptr() % 16 == 0
 
 
 @BOTH
@@ -221,11 +202,6 @@ def test_gradcheck_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.autograd.gradcheck(lambda *parts: chunked.max_logits(*parts, LENGTHS), inputs)
 
 
-def test_the_kernel_refuses_double_precision() -> None:
-    with pytest.raises(ValueError, match="not float64"):
-        triton.max_logits(*tensors(torch.float64), LENGTHS)
-
-
 @BOTH
 def test_through_splade_activation_gradients_agree(module) -> None:
     ours = tensors()
@@ -283,34 +259,3 @@ def test_what_is_no_number_is_never_hidden(module) -> None:
 def test_lengths_that_do_not_cut_the_tokens_are_refused(module, lengths: list[int]) -> None:
     with pytest.raises(ValueError, match="do not cut 11 tokens into non-empty documents"):
         module.max_logits(*tensors(), lengths)
-
-
-COMPILE = """
-from triton import compile
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from sparsemill.models import max_logits_triton as module
-
-def assembly(capability, kernel, types, **constants):
-    source = ASTSource(kernel, types | dict.fromkeys(constants, "constexpr"), constants)
-    target = GPUTarget("cuda", capability, 32)
-    return compile(source, target=target, options=dict(num_stages=module.HALF.stages)).asm["ptx"]
-
-tokens, vocabulary, width, _ = module.HALF
-numbers = dict.fromkeys(["count", "vocabulary", "width"], "i32") | dict.fromkeys(["starts", "packs", "winners"], "*i32")
-tiles = dict(hidden=f"tensordesc<bf16[{tokens},{width}]>", weight=f"tensordesc<bf16[{vocabulary},{width}]>")
-lists = dict(pointers="*i64", scales="*fp32", indices="*i64", source="*bf16", output="*bf16", width="i32")
-for capability, product in ((80, "mma.sync"), (90, "wgmma.mma_async")):
-    forward = assembly(
-        capability, module._largest, numbers | tiles | dict(bias="*fp32", output="*fp32"), WINNERS=True, WIDEN=False,
-        TOKENS=tokens, VOCABULARY=vocabulary, WIDTH=width, GROUP=64,
-    )
-    backward = assembly(capability, module._add_rows, lists, ENTRIES=module.ENTRIES, WIDTH=module.WIDTH)
-    assert product in forward, f"no tensor cores at {capability}"
-    assert "atom" not in forward + backward, "additions in no fixed order"
-"""
-
-
-def test_the_kernels_compile_for_gpus_and_use_their_tensor_cores() -> None:
-    """For an A100 and an H100 (compute capabilities 8.0 and 9.0), which need not be there."""
-    subprocess.run([sys.executable, "-c", COMPILE], check=True, env={**os.environ, "TRITON_INTERPRET": "0"})
