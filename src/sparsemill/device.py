@@ -51,10 +51,10 @@ def set_torch_threads(count: int) -> None:
 
 
 def chosen_precision(spec: Mapping[str, Any], *, device: str) -> dict[str, str]:
-    """`precision` as this machine decides it, where the spec leaves it open.
+    """`precision` as this machine decides it, where the spec leaves it open; nothing where the spec says it.
 
     Args:
-        spec: a teacher's config.
+        spec: of a stage that computes with a model; may hold `precision`.
         device: `auto`, `cpu` or `cuda`.
     """
     if spec.get("precision") != "auto":
